@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -153,19 +153,6 @@ def _point_to_nothing(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, descriptor)
     os.close(nothing)
-
-
-def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str:
-    """Return a message: on a terminal one line per part, else a single line.
-
-    Args:
-        head: The name of the program; empty where it is printed elsewhere.
-        parts: What is wrong, what was got, what was expected, what to do.
-        stream: Where it is printed; in a pipe or a log a message stays one line, to be searched.
-    """
-    is_read = stream is not None and not stream.closed and stream.isatty()
-    clean = [strip_controls(part) for part in parts]
-    return (f"{head}: " if head else "") + ("\n    " if is_read else "; ").join(clean)
 
 
 def strip_controls(text: str) -> str:

@@ -13,7 +13,8 @@ from sdperf import __version__
 from sdperf.cli.shared.parser import CommandParser
 from sdperf.cli.shared.spelling import make_respeller
 from sdperf.errors import SdperfError
-from sdperf.streams import EXIT_LOST, TolerantOutput, format_error, tolerant_output
+from sdperf.report.text.wrapping import format_error
+from sdperf.streams import EXIT_LOST, TolerantOutput, tolerant_output
 
 COMMANDS: Final = {
     "ab": "ab",

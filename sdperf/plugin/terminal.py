@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sdperf.errors import SdperfError
+from sdperf.report.text.wrapping import format_error
 from sdperf.shell import NextStep, list_commands
-from sdperf.streams import TolerantOutput, format_error
+from sdperf.streams import TolerantOutput
 
 
 def tell_error(error: SdperfError) -> str:

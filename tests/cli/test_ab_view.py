@@ -77,5 +77,9 @@ def test_elsewhere_only_looks_and_discards_make_lines(monkeypatch):
     lines = view.stream.getvalue().splitlines()
     assert lines[0] == "sdperf ab: loading"
     assert len(lines) == 3
+    view.show(progress(is_look=False, blocks=1, bounds=None, what="throughput[fp32] " * 8))
+    told = view.stream.getvalue().splitlines()[3:]
+    assert " ".join(told).endswith("1 of at most 12 blocks, 42.0 s at most")
+    assert max(map(len, told)) <= 100
     monkeypatch.setenv("TERM", "dumb")
     assert not TerminalView(Terminal(), LIMIT).is_live

@@ -93,7 +93,10 @@ def test_a_study_from_the_first_trial_to_the_profile(tune, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "winner: trial" in shown.out
     assert "2.00 times as fast as the default" in shown.out
-    assert "sdperf tune: 5/5" in shown.err
+    assert "sdperf tune: #4 (0 left): " in shown.err
+    assert "sdperf tune: #0 (4 left): " in shown.err
+    assert "..." not in shown.err
+    assert ": 1 of at most 12 blocks, " in " ".join(shown.err.split())
     assert "best so far" in shown.err
     assert max(map(len, [*shown.out.splitlines(), *shown.err.splitlines()])) <= 100
     profile = read_profile(tmp_path / "sdperf-tuned.toml")
@@ -198,9 +201,17 @@ def test_a_study_whose_output_nobody_can_read_is_kept(tmp_path, monkeypatch, end
 def test_ctrl_c_keeps_what_there_is(tune, monkeypatch, capsys):
     monkeypatch.setattr(Rig, "interrupts_after", 12)
     assert tune("--trials", "20", *FIXED) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the same command goes on" in told
+    assert told.count("interrupted") == 1
     assert tune("show") == 1
     assert "cut off" in capsys.readouterr().out
+
+
+def test_without_confirmation_it_is_said_how_to_confirm(tune, capsys):
+    assert tune("--trials", "5", "--seed", "1", *FIXED, "--confirm", "0") == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not measured beside the default; the same command with --confirm 3 measures" in shown
 
 
 def test_nothing_better_is_no_winner_and_no_profile(tune, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The paired confirmation: what makes a winner, and everything that does not."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import make_url
@@ -198,3 +199,20 @@ def test_a_summary_survives_its_file_and_is_shown(study, tmp_path):
     assert "| 0 | 2.00 s | 1.00 | 1.0000 |" in markdown
     assert {one.host for one in summary.trials} == {"host 1"}, "no names of machines"
     assert find_winner([], summary.confirmations) is None
+
+
+def test_trials_that_were_given_up_are_named_with_their_reasons_and_settings(study):
+    summary = summarise_study(study)
+    first, *others = summary.trials
+    assert first.tried is not None
+    reasons = ("too far from the reference", "out of memory", "out of memory")
+    states = ("pruned", "infeasible", "infeasible")
+    given_up = [
+        replace(one, ending=state, tried=replace(first.tried, state=state, reason=reason))
+        for one, state, reason in zip(others, states, reasons, strict=True)
+    ]
+    changed = replace(summary, trials=(first, *given_up), front=())
+    shown = " ".join(" ".join(line.text for line in format_study(changed)).split())
+    setting = given_up[0].setting.describe(summary.question.default)
+    assert f"pruned #1: too far from the reference: {setting}" in shown
+    assert "infeasible #2, #3: out of memory" in shown

@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 from sdperf.ab.turns.view import Progress
 from sdperf.ab.verdict.words import describe_change
+from sdperf.report.text.wrapping import wrap_text
 from sdperf.stats.paired import YuenBounds
 from sdperf.streams import CLEAR_LINE
 from sdperf.units import format_seconds, shorten
@@ -46,10 +47,14 @@ class TerminalView:
             self._print(what)
 
     def show(self, progress: Progress) -> None:
-        """Show the interval after each block; where lines stay, only at looks and discards."""
+        """Show the interval after each block.
+
+        Where lines stay, there is one after the first block, which tells how long it may take, and
+        one at each look and discard.
+        """
         if self.is_live:
             self._rewrite(format_progress(progress, self.limit_log))
-        elif progress.is_look or progress.discarded is not None:
+        elif progress.is_look or progress.blocks == 1 or progress.discarded is not None:
             self._print(format_progress(progress, self.limit_log, ruler=False))
 
     def finish(self) -> None:
@@ -65,7 +70,8 @@ class TerminalView:
         self._is_shown = True
 
     def _print(self, text: str) -> None:
-        self.stream.write(f"{self.command}: {text}\n")
+        for line in wrap_text(f"{self.command}: {text}", subsequent_indent="    "):
+            self.stream.write(f"{line}\n")
         self.stream.flush()
 
 

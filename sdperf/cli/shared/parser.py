@@ -7,7 +7,7 @@ import difflib
 import sys
 from typing import Any, Final
 
-from sdperf.streams import format_error
+from sdperf.report.text.wrapping import format_error
 
 _ALIKE: Final = 0.7
 """How alike an option has to be to what was typed to be named, of 1 for the same."""

@@ -16,6 +16,7 @@ from sdperf.cli.shared.output import (
     refuse_same_files,
 )
 from sdperf.cli.shared.spelling import make_speller
+from sdperf.cli.shared.stepping import say_aloud
 from sdperf.cli.tune.options import add_parser, read_asked
 from sdperf.errors import ConfigurationError, UnfitError
 from sdperf.outputs import Output, check_outputs
@@ -36,7 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_optuna()
     _check_outputs(arguments)
-    summary = show(arguments) if arguments.action == "show" else search(arguments)
+    try:
+        summary = show(arguments) if arguments.action == "show" else search(arguments)
+    except KeyboardInterrupt:
+        if arguments.action == "show":
+            raise
+        say_aloud("sdperf tune", "interrupted: what was measured is kept; the same command goes on")
+        return 130
     from sdperf.report.text.tune import format_study
 
     print_lines(format_study(summary))
@@ -143,9 +150,6 @@ def search(arguments: argparse.Namespace) -> StudySummary:
                     spell=make_speller(arguments),
                 )
             void = _confirm(arguments, study, rig, view) if arguments.confirm else []
-        except KeyboardInterrupt:
-            view.say("interrupted: what was measured is kept; the same command goes on")
-            raise
         finally:
             view.finish()
             rig.close()

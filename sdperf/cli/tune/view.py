@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from sdperf.cli.ab.view import LINE_WIDTH, TerminalView
-from sdperf.units import format_score, format_seconds, shorten
+from sdperf.cli.ab.view import TerminalView
+from sdperf.units import format_score, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.tune.study.study import TuningStudy
@@ -33,21 +33,24 @@ class StudyView:
             self._line.announce(what)
 
     def say(self, what: str) -> None:
-        """Write a line that stays."""
+        """Write something that stays, wrapped like all output."""
+        from sdperf.report.text.tune import wrap_settings
+
         self.finish()
-        self.stream.write(f"sdperf tune: {what}\n")
+        for line in wrap_settings(f"sdperf tune: {what}", "    "):
+            self.stream.write(f"{line}\n")
         self.stream.flush()
 
     def show_trial(self, trial: TrialRecord, study: TuningStudy, trials: int) -> None:
-        """Write a line for a trial, with the best so far."""
+        """Write what became of a trial, by its number in the study, with the best so far."""
         from sdperf.report.text.tune import describe_tried
 
         tried = trial.tried
         what = "cut off" if tried is None else describe_tried(tried)
         setting = "" if trial.setting is None else trial.setting.describe(study.question.default)
-        head = f"{study.count_ended()}/{trials} {what}"
-        self.say(_shorten(f"{head}: {setting}"))
-        self.say(_shorten(f"    best so far: {describe_best(study)}"))
+        left = max(trials - study.count_ended(), 0)
+        self.say(f"#{trial.number} ({left} left): {what}: {setting}")
+        self.say(f"    best so far: {describe_best(study)}")
 
     def finish(self) -> None:
         """Clear the line."""
@@ -71,8 +74,3 @@ def describe_best(study: TuningStudy) -> str:
         f"{format_seconds(tried.seconds)} an image{faster}, SSIM "
         f"{format_score(tried.fidelity.ssim)}: {setting.describe(study.question.default)}"
     )
-
-
-def _shorten(text: str) -> str:
-    room = LINE_WIDTH - len("sdperf tune: ")
-    return shorten(text, room)

@@ -9,8 +9,9 @@ from sdperf.report.table import Column, Marked, RowStyle, Table
 from sdperf.report.text.lines import Line
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
-from sdperf.tune.confirming import WinnerConfirmation
+from sdperf.tune.confirming import MOST_CANDIDATES, WinnerConfirmation
 from sdperf.tune.question.setting import TrialSetting
+from sdperf.tune.study.trials import TrialRecord
 from sdperf.tune.summary import StudySummary
 from sdperf.tune.trial.trying import Tried
 from sdperf.units import UNKNOWN, format_bytes, format_quantity, format_score, format_seconds
@@ -22,13 +23,13 @@ _MOST_IMPORTANCES = 5
 
 def format_study(summary: StudySummary) -> list[Line]:
     """Lay a study out: what was asked, the front, the winner."""
-    lines = [Line(head, bold=True) for head in _wrap(describe_study(summary), "")]
-    lines += [Line(text) for text in _wrap(f"on {summary.machine}", "  ")]
+    lines = [Line(head, bold=True) for head in wrap_settings(describe_study(summary), "")]
+    lines += [Line(text) for text in wrap_settings(f"on {summary.machine}", "  ")]
     default = summary.question.default.describe()
-    lines += [Line(text) for text in _wrap(f"default: {default}", "  ")]
+    lines += [Line(text) for text in wrap_settings(f"default: {default}", "  ")]
     lines.append(Line(""))
     lines += _format_front(summary)
-    starts = [line for told in describe_starts(summary) for line in _wrap(told, "  ")]
+    starts = [line for told in describe_starts(summary) for line in wrap_settings(told, "  ")]
     lines += [Line(""), *map(Line, starts)] if starts else []
     lines += _format_importances(summary)
     lines += _format_reasons(summary)
@@ -70,7 +71,10 @@ def describe_winner(summary: StudySummary) -> str:
         )
     if summary.candidates:
         left = format_quantity(summary.candidates, "setting")
-        return f"no winner yet: {left} of the front not measured beside the default"
+        return (
+            f"no winner yet: {left} of the front not measured beside the default; the same command "
+            f"with --confirm {MOST_CANDIDATES} measures them"
+        )
     if summary.confirmations:
         return "no winner: nothing that was found beat the default on fresh measurements"
     return "no winner: no setting kept the limits and was faster than the default"
@@ -79,7 +83,7 @@ def describe_winner(summary: StudySummary) -> str:
 def format_winner(summary: StudySummary) -> list[Line]:
     """Lay the winner out."""
     colour = "yellow" if summary.winner is None else "green"
-    return [Line(text, colour, bold=True) for text in _wrap(describe_winner(summary), "  ")]
+    return [Line(text, colour, bold=True) for text in wrap_settings(describe_winner(summary), "  ")]
 
 
 def describe_tried(tried: Tried) -> str:
@@ -184,7 +188,7 @@ def tabulate_front(summary: StudySummary, numbers: Iterable[int]) -> Table:
             continue
         default, fidelity = summary.default, tried.fidelity
         told = setting.describe(summary.question.default)
-        below = tuple(_wrap(told, " " * 8, first=" " * 8))
+        below = tuple(wrap_settings(told, " " * 8, first=" " * 8))
         styles[len(rows)] = RowStyle("green" if number == summary.winner else "", below)
         rows.append(
             (
@@ -220,20 +224,27 @@ def _format_importances(summary: StudySummary) -> list[Line]:
     for name, shares in summary.importances.items():
         largest = sorted(shares.items(), key=lambda pair: -pair[1])[:_MOST_IMPORTANCES]
         told = ", ".join(f"{dimension} {share:.0%}" for dimension, share in largest)
-        lines += [Line(text) for text in _wrap(f"what decides {name}: {told}", "  ")]
+        lines += [Line(text) for text in wrap_settings(f"what decides {name}: {told}", "  ")]
     return [Line(""), *lines] if lines else []
 
 
 def _format_reasons(summary: StudySummary) -> list[Line]:
-    """List the reasons of infeasible trials, each once."""
-    reasons: dict[str, list[int]] = {}
-    for one in summary.trials:
-        if one.tried is not None and one.tried.state == "infeasible":
-            reasons.setdefault((one.tried.reason or "unknown")[:160], []).append(one.number)
+    """List the reasons of infeasible and of pruned trials, each once with its trials."""
     lines = []
-    for reason, numbers in list(reasons.items())[:_MOST_SHOWN]:
-        told = ", ".join(f"#{number}" for number in numbers)
-        lines += [Line(text) for text in _wrap(f"infeasible {told}: {reason}", "  ")]
+    for state in ("infeasible", "pruned"):
+        reasons: dict[str, list[TrialRecord]] = {}
+        for one in summary.trials:
+            if one.tried is not None and one.tried.state == state:
+                reasons.setdefault((one.tried.reason or "unknown")[:160], []).append(one)
+        for reason, trials in list(reasons.items())[:_MOST_SHOWN]:
+            numbers = ", ".join(f"#{one.number}" for one in trials)
+            told = f"{state} {numbers}: {reason}"
+            if len(trials) == 1 and trials[0].setting is not None:
+                told += f": {trials[0].setting.describe(summary.question.default)}"
+            lines += [Line(text) for text in wrap_settings(told, "  ")]
+        left = len(reasons) - _MOST_SHOWN
+        if left > 0:
+            lines.append(Line(f"  ... and {format_quantity(left, 'reason')} more"))
     return lines
 
 
@@ -245,11 +256,17 @@ def _format_confirmation(one: WinnerConfirmation) -> Iterable[Line]:
             f"; x {middle:.2f} ({least:.2f} to {most:.2f}) over "
             f"{format_quantity(one.blocks, 'block')}"
         )
-    return [Line(part) for part in _wrap(text, "  ")]
+    return [Line(part) for part in wrap_settings(text, "  ")]
 
 
-def _wrap(text: str, indent: str, first: str = "") -> list[str]:
-    """Wrap a line, breaking long settings after their commas."""
+def wrap_settings(text: str, indent: str, first: str = "") -> list[str]:
+    """Wrap a line, breaking long settings after their commas.
+
+    Args:
+        text: One paragraph.
+        indent: What lines but the first begin with.
+        first: What the first line begins with.
+    """
     wrapped = wrap_text(
         text, initial_indent=first, subsequent_indent=indent, break_long_words=False
     )

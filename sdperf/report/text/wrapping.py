@@ -1,16 +1,24 @@
-"""The width of the printed output, and wrapping to it. Pure."""
+"""The width of the printed output, and wrapping to it; messages are wrapped to the terminal's."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sdperf.shell import list_commands
+from sdperf.streams import strip_controls
 
 WIDTH: Final = 100
 """Columns of a line."""
+
+_NARROWEST: Final = 40
+"""Columns that a message takes at least, however narrow the terminal says that it is."""
+
+_ANNOUNCED: Final = len("ERROR: ")
+"""Columns that pytest takes in front of a message."""
 
 _ARGUMENTS: Final = (
     r"(?:[-\w]+=|-\w )?(?:'[^'\n]*'|\"'\")+",  # in quotes, alone or as the value of an option
@@ -92,3 +100,31 @@ def _unmark(line: str) -> str:
     continued = line.endswith(_SPLIT)
     plain = line.replace(_SPLIT, "").replace(_FIXED, " ")
     return f"{plain} \\" if continued else plain
+
+
+def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str:
+    """Return a message: on a terminal a paragraph per part, wrapped, else a single line.
+
+    Args:
+        head: The name of the program; empty where it is printed elsewhere.
+        parts: What is wrong, what was got, what was expected, what to do.
+        stream: Where it is printed; in a pipe or a log a message stays one line, to be searched.
+    """
+    is_read = stream is not None and not stream.closed and stream.isatty()
+    clean = [strip_controls(part) for part in parts]
+    start = f"{head}: " if head else ""
+    if not is_read:
+        return start + "; ".join(clean)
+    width = max(shutil.get_terminal_size().columns, _NARROWEST) - (0 if head else _ANNOUNCED)
+    said = [(f"{start}{clean[0]}", ""), *((part, "    ") for part in clean[1:])]
+    return "\n".join(
+        line
+        for part, indent in said
+        for line in wrap_text(
+            part,
+            width,
+            initial_indent=indent,
+            subsequent_indent=" " * 8,
+            break_long_words=False,
+        )
+    )
