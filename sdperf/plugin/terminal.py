@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sdperf.errors import SdperfError
-from sdperf.shell import NextStep, list_commands
 from sdperf.streams import TolerantOutput, format_error
 
 
@@ -90,6 +89,7 @@ def make_failure(item: pytest.Item, message: str) -> Any:
         A report's ``longrepr``.
     """
     from sdperf.report.text.wrapping import wrap_text
+    from sdperf.shell import NextStep, list_commands
 
     try:
         pytest.fail(message, pytrace=False)
