@@ -11,7 +11,6 @@ from typing import Final
 
 from sdperf.errors import ConfigurationError
 from sdperf.git.command import run_git
-from sdperf.shell import join_command, join_step
 
 _LINK_MODE: Final = "120000"
 """Mode of a link in git's index."""
@@ -80,6 +79,8 @@ def _refuse_tracked(noun: str, link: Path) -> None:
         ) from error
     if entry is None:
         return
+    from sdperf.shell import join_command, join_step
+
     repository, name = entry
     raise ConfigurationError(
         f"the place of the {noun} came with the repository: it may lead anywhere",

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from sdperf.errors import SdperfError
-from sdperf.report.text.wrapping import format_error
-from sdperf.shell import NextStep, list_commands
 from sdperf.streams import TolerantOutput
 
 
 def tell_error(error: SdperfError) -> str:
     """Return the text that pytest prints of an error after its own word for it."""
+    from sdperf.report.text.wrapping import format_error
+
     return format_error("", error.list_parts(), sys.stderr)
 
 
@@ -91,6 +91,7 @@ def make_failure(item: pytest.Item, message: str) -> Any:
         A report's ``longrepr``.
     """
     from sdperf.report.text.wrapping import wrap_text
+    from sdperf.shell import NextStep, list_commands
 
     try:
         pytest.fail(message, pytrace=False)
