@@ -22,7 +22,8 @@ def test_throughput_gain(sd_gain):
 
 
 @pytest.mark.sd_matrix(
-    *("precision", "threads", "optimisations"), skips={"fp32": "that is test_latency_gain"}
+    *("precision", "threads", "optimisations"),
+    skips={"fp32": "the gains in fp32 are in test_latency_gain"},
 )
 def test_latency_gain_over_fp32(sd_gain):
     """One image, against plain fp32: what the precision and the optimisations give together."""

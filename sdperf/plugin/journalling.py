@@ -295,7 +295,10 @@ def describe_left(content: JournalContent) -> str:
     head = content.head
     since = content.processes[0].started_at if content.processes else head.session
     cases = format_quantity(len(content.entries), "finished case")
-    return f"the session that began {since} left {cases} of {head.planned}"
+    return (
+        f"the session that began {since} left {cases} of {head.planned} selected, "
+        "those that are skipped among them"
+    )
 
 
 def _describe_other(path: Path) -> str:

@@ -122,13 +122,19 @@ class LiveLine:
                 for text in wrap_text(f"sdperf: {what}", subsequent_indent="    "):
                     self.reporter.write_line(text, flush=True)
 
-    def end_case(self, summary: str) -> None:
-        """End a case: its result is shown when pytest reports the test, on one line."""
+    def end_case(self, summary: str, *, took: bool = True) -> None:
+        """End a case: its result is shown when pytest reports the test, on one line.
+
+        Args:
+            summary: Its result.
+            took: Whether to tell how long it took; an earlier process's result took nothing.
+        """
         if not self.is_reported:
             self.finish(summary)
             return
         self.wipe()
-        self._end = f"{summary} ({format_seconds(self.clock() - self._started_s)})"
+        took_s = format_seconds(self.clock() - self._started_s)
+        self._end = f"{summary} ({took_s})" if took else summary
         self._case = ""
 
     def take_end(self) -> str | None:

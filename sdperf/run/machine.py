@@ -28,6 +28,9 @@ class Machine(Protocol):
     def look_at_rest(self) -> None:
         """Read the machine's condition before sdperf's own work; only the first reading counts."""
 
+    def judge_at_rest(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
+        """Judge the reading before sdperf's own work; nothing is read for it."""
+
     def judge_before(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
         """Judge the machine right before rounds."""
 
@@ -70,6 +73,12 @@ class LiveMachine:
         if self._at_rest is None:
             guess: DeviceKind = "mps" if self.system.platform == "darwin" else "cpu"
             self._at_rest = self._read(guess, thorough=True)
+
+    def judge_at_rest(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
+        """Judge the reading before sdperf's own work; empty where there is none."""
+        if self._at_rest is None:
+            return ()
+        return judge_guards(dataclasses.replace(self._at_rest, device_kind=device_kind))
 
     def judge_before(self, device_kind: DeviceKind) -> tuple[Guard, ...]:
         """Judge the machine now; guards that need rest use the first reading."""

@@ -151,6 +151,7 @@ def test_on_a_terminal_one_line_is_rewritten_and_what_ended_stays_above_it(termi
     line.show_case("latency[fp32-sync-1w]", line.take_end(), "")
     assert rows[1:] == ["sdperf latency[fp32-sync-1w]: 500 ms per image, 2 rounds (1.00 s)", ""]
     assert line.take_end() is None
+
     line.start("throughput fp32-sync-1w", 3)
     assert rows[2].startswith("3/12 throughput fp32-sync-1w: starting")
 
@@ -207,3 +208,10 @@ def test_what_pytest_has_written_of_a_test_comes_back_when_the_live_line_goes(te
     line.end_case("done")
     assert terminal.screen.rows[1:] == ["test_bench.py::test_latency[fp32-sync-1w] "]
     assert terminal.width_of_current_line == len(terminal.currentfspath)
+
+
+def test_a_result_of_an_earlier_process_took_no_time():
+    line = LiveLine(None)
+    line.is_reported = True
+    line.end_case("kept: 163 ms per image", took=False)
+    assert line.take_end() == "kept: 163 ms per image"

@@ -154,6 +154,7 @@ def test_the_record_holds_resources_stages_and_limits(bench, pytester):
             "  denoise *",
             "  rest *",
             "resources, from watched rounds *",
+            "  RSS: of the workers and pytest; *",
         ]
     )
 

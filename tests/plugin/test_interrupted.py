@@ -18,7 +18,7 @@ def last_run(pytester):
 
 @pytest.fixture
 def interrupted(bench, pytester):
-    """A session of three cases whose user ends it in the second one; returns how to run again."""
+    """A session of three cases and a skip, ended in the second case; returns how to run again."""
     pytester.makepyfile(
         test_bench="""
         import pathlib
@@ -35,6 +35,9 @@ def interrupted(bench, pytester):
 
         def test_soundness(sd_quality):
             sd_quality.soundness()
+
+        def test_soak(sd_benchmark):  # skipped without --sd-soak
+            sd_benchmark.soak()
         """
     )
     (pytester.path / "stop").touch()
@@ -63,7 +66,7 @@ def test_a_resumed_session_measures_nothing_twice(interrupted, bench, pytester, 
     resumed = bench("--sd-resume", "--benchmark-autosave")
     assert resumed.ret == 0, resumed.stdout.str()
     assert set(measured) == {"stage"}
-    resumed.stdout.fnmatch_lines(["*left 1 finished case of 3*", "resumed: 1 case*"])
+    resumed.stdout.fnmatch_lines(["*left 1 finished case of 4 selected*", "resumed: 1 case*"])
     resumed.stdout.fnmatch_lines(["not saved: a resumed run is never a baseline*"])
     document = last_run(pytester)
     after = next(one for one in document["benchmarks"] if one["fullname"] == before["fullname"])

@@ -180,8 +180,8 @@ def test_code_that_changed_does_not_count(bench, script, pytester):
     found = bench("-k", "latency")
     found.stdout.fnmatch_lines(
         [
-            "sdperf: the session that began*left 1 finished case of 2:*",
-            "*sdperf resume goes on with it, sdperf resume --forget removes it",
+            "sdperf: the session that began*left 1 finished case of 2 selected,",
+            "*sdperf resume goes on with it, sdperf resume --forget removes",
         ]
     )
     (pytester.path / "helper.py").write_text("one = 1\n")

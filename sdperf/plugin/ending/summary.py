@@ -136,7 +136,7 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     if live.log.repeated:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:
-        lines.append(_describe_interruption(live.list_left_out(), outcome))
+        lines.append(_describe_interruption(live, outcome))
     if outcome.nothing_ran is not None:
         lines.append(outcome.nothing_ran)
     if outcome.void is not None:
@@ -157,8 +157,13 @@ def _describe_repeated(repeated: Counter[str]) -> str:
     )
 
 
-def _describe_interruption(left: list[str], outcome: SessionOutcome) -> str:
-    """Say that this verdict is not complete, what it leaves out, and how to continue."""
+def _describe_interruption(live: LiveSession, outcome: SessionOutcome) -> str:
+    """Say that this verdict is not complete, what it leaves out, and how to continue.
+
+    Tests that would be skipped are no cases, as where the session says what it will cost.
+    """
+    not_run = live.list_left_out()
+    left = [node_id for node_id in not_run if node_id not in live.budget.skipped]
     if not outcome.rows:
         cases = format_quantity(len(left), "case")
         return (

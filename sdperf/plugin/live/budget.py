@@ -45,11 +45,13 @@ class SessionBudget:
         suites: The session's plan, its settings, and what is skipped.
         clock: Returns seconds.
         rounds: Number of timed rounds of a latency case, which a budget may reduce.
+        skipped: Ids of the tests that are skipped whatever the time, known with the cost.
     """
 
     suites: SessionSuites
     clock: Callable[[], float] = field(default_factory=lambda: time.monotonic)
     rounds: int = field(init=False)
+    skipped: frozenset[str] = frozenset()
     _started_s: float = field(init=False)
     _images: int = 0
     _has_told_pace: bool = False
@@ -72,6 +74,8 @@ class SessionBudget:
         loads = suites.count_loads()
         references = count_references(suites.plan, suites.own().planned.pictures, suites.is_skipped)
         asked = [one for one in suites.plan.tests if self._is_run(one)]
+        ids = {one.node_id for one in asked}
+        self.skipped = frozenset(one.node_id for one in suites.plan.tests if one.node_id not in ids)
         cost = estimate_cost(asked, self._amounts(), loads=loads, references=references)
         self._images = max(1, cost.images)
         self._is_timed = any(one.is_timed for one in asked)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PANEL_IN: Final = 0.85
 _SCOPES: Final = {
-    "tree": "sdperf",
+    "tree": "workers and pytest",
     "system": "whole machine",
     "gpu_board": "whole board",
     "gpu_soc": "GPU part",

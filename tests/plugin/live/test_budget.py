@@ -126,6 +126,7 @@ def test_what_is_skipped_anyhow_is_neither_counted_nor_given_that_reason():
     session.measure(FIRST)
     session.budget.tell_cost()
     assert session.said[-1].startswith("1 case, 3 model loads, about 10 images")
+    assert session.budget.skipped == {"two", "soak", "plain"}
     session.now_s = 1e6
     assert session.budget.explain("two") is None
 

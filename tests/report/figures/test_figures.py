@@ -127,7 +127,14 @@ def test_resources_show_every_curve_that_is_known_and_name_the_others():
     assert "CPU, cores busy" in shown
     assert "power, W" in shown
     assert "Not known on this machine: GPU busy" in drawn.caption
-    assert ("CPU", "sdperf", "0.50 cores", "0.90 cores", "1.00 cores", "3") in drawn.table.rows
+    assert (
+        "CPU",
+        "workers and pytest",
+        "0.50 cores",
+        "0.90 cores",
+        "1.00 cores",
+        "3",
+    ) in drawn.table.rows
 
 
 def test_the_cases_watched_are_one_image_alone_and_a_batch_on_all_workers():

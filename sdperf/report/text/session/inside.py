@@ -197,6 +197,7 @@ def format_resources(rows: Iterable[Row]) -> list[Line]:
             "resources, from watched rounds (CPU: 100 % is one core; cores: busy in timed rounds)",
             bold=True,
         ),
+        Line("  RSS: of the workers and pytest; a case's peak memory elsewhere is of its workers"),
         *format_text_table(table, "  "),
     ]
 

@@ -118,7 +118,8 @@ def test_resources_show_only_what_somebody_knows():
     usage = ResourceUsage(
         window_s=1.0, images=2, tree_cpu_percent=curve(150.0), tree_rss_bytes=curve(2**30)
     )
-    header, line = texts(format_resources([row(resources=usage)]))[2:]
+    scope, header, line = texts(format_resources([row(resources=usage)]))[2:]
+    assert scope.strip().startswith("RSS: of the workers and pytest; ")
     assert header.split() == ["case", "CPU", "RSS"]
     assert line.split() == ["latency[fp32-sync-1w]", "150", "%", "1.00", "GiB"]
     board = dataclasses.replace(usage, gpu_board_power_w=curve(350.0), gpu_board_energy_j=700.0)
