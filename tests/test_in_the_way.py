@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 from sdperf.images.png import encode_png
 from sdperf.judging.inside.parity import judge_components
@@ -64,6 +66,9 @@ def bind(tiny_folder):  # noqa: F811
 def test_an_example_draws_and_its_components_are_judged(bind, name):
     if name == "int8_weights":
         pytest.importorskip("torchao")
+    is_old = Version(diffusers.__version__) < Version("0.38")
+    if name == "offloaded_by_layers" and is_old and torch.accelerator.current_accelerator() is None:
+        pytest.skip("DIFFUSERS BELOW 0.38 offloads by layers only with a torch for an accelerator")
     model, tolerance = EXAMPLES[name]
     plain, subject = bind(None, model), bind(name, model)
     drawn = [each.run_whole(["red apple"], each.draw_noise([IMAGE])) for each in (plain, subject)]

@@ -148,8 +148,9 @@ def parse_settings(name: str, text: str) -> dict[str, Any]:
         ConfigurationError: It cannot be parsed.
     """
     try:
+        text = text.removeprefix(BYTE_ORDER_MARK)  # iniconfig 2.0 stumbles over it
         if name.endswith(".toml"):
-            return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+            return tomllib.loads(text)
         parsed = iniconfig.IniConfig(name, data=text)
     except (ValueError, RecursionError, iniconfig.ParseError) as error:
         raise ConfigurationError(

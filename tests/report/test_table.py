@@ -111,3 +111,12 @@ def test_a_shortened_text_fits(text, most, keeps_end):
     shown = shorten(text, most, keeps_end=keeps_end)
     assert len(shown) <= most
     assert (shown == text) == (len(text) <= most) or "..." in text
+
+
+def test_room_that_only_the_last_column_would_leave_empty_cuts_no_name():
+    columns = (Column("case", is_text=True, most=90), Column("verdict", is_text=True, least=12))
+    name = "n" * 90
+    table = Table(columns, ((name, "PASS"),))
+    lines = [line.text for line in format_text_table(table, width=98)]
+    assert lines[1] == f"{name} PASS"
+    assert len(next(iter(format_text_table(table, width=97))).text) <= 97

@@ -22,8 +22,8 @@ def format_text_table(table: Table, indent: str = "", width: int = WIDTH) -> Ite
     """
     rows = _cut(table)
     widths = _measure(table, rows)
-    gaps = sum(column.gap for column in table.columns[1:])
-    if (over := len(indent) + sum(widths) + gaps - width) > 0:
+    longest = max(len(lay_out(table.columns, widths, row)) for row in rows)
+    if (over := len(indent) + longest - width) > 0:
         rows = _cut_names(table, rows, widths[0] - over)
         widths = _measure(table, rows)
     yield Line(f"{indent}{lay_out(table.columns, widths, rows[0])}", bold=True)
