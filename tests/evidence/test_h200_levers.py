@@ -5,8 +5,10 @@ import sys
 import types
 from dataclasses import replace
 
+import diffusers
 import pytest
 import torch
+from packaging.version import Version
 
 from evidence.h200_levers import __main__ as command
 from evidence.h200_levers import sitting as sitting_module
@@ -133,7 +135,8 @@ def test_a_tiny_sitting_is_measured_and_survives_the_failure_of_a_set(
     assert best["ssim"] > 0.999
     assert set(best["stages"]) >= {"encode_prompt_s", "denoise_s", "decode_latents_s", "deliver_s"}
     assert "gain" in sides["embed_cache+fast_png"]
-    assert sides["stored_png in 1 steps"]["ssim"] < best["ssim"]
+    if Version(diffusers.__version__) >= Version("0.39"):  # below, the last step draws nothing
+        assert sides["stored_png in 1 steps"]["ssim"] < best["ssim"]
     assert len(profiled) == 2
     assert best["kernels_ms"] == 4.75
     assert best["kernels_ms_by_kind"] == {

@@ -38,7 +38,7 @@ def test_a_program_is_measured_and_says_who_it_is(draw, pytester):
     result.stdout.fnmatch_lines(
         [
             "without effect: fp32: toy runs in its own *",
-            "*latency*fp32*external-toy*NO BASELINE",
+            "*latency*fp32*external-*NO BASELINE",
             "external-toy: toy 1.2.3, python *; hashes on cpu",
             "*ours*its own*difference*",
         ]
