@@ -56,6 +56,15 @@ class Guard:
         """Its name in the form in which it is typed: ``clock-governor``."""
         return slugify_guard(self.name)
 
+    def describe(self) -> str:
+        """Say what was found, in one line.
+
+        >>> Guard("load", "fail", "4.19 per core", "other work takes processors").describe()
+        'guard fail  load: 4.19 per core: other work takes processors'
+        """
+        value = "" if self.value is None else f" {self.value}:"
+        return f"guard {self.state}  {self.name}:{value} {self.sentence}"
+
 
 def slugify_guard(name: str) -> str:
     """Return a guard's name in the form in which it is typed.

@@ -30,8 +30,7 @@ def explain_machine(
     ['guard fail  load: 4.19 per core: other work takes processors; do: end it']
     """
     told = [
-        f"guard {guard.state}  {guard.name}: {'' if guard.value is None else f'{guard.value}: '}"
-        f"{guard.sentence}" + ("" if guard.hint is None else f"; do: {guard.hint}")
+        guard.describe() + ("" if guard.hint is None else f"; do: {guard.hint}")
         for state in ("fail", "warn")
         for guard in guards
         if guard.state == state

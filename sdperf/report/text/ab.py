@@ -128,11 +128,8 @@ def _format_packages(comparison: AbComparison) -> Iterator[Line]:
 def _format_machine(comparison: AbComparison, verdict: AbVerdict) -> Iterator[Line]:
     for guard in comparison.guards:
         if guard.state in ("fail", "warn"):
-            value = "" if guard.value is None else f" {guard.value}:"
-            yield from wrap_line(
-                f"guard {guard.state}  {guard.name}:{value} {guard.sentence}",
-                "red" if guard.state == "fail" else "yellow",
-            )
+            colour = "red" if guard.state == "fail" else "yellow"
+            yield from wrap_line(guard.describe(), colour)
     if verdict.void is not None:
         yield Line("")
         yield from wrap_line(f"VOID  null control failed: {verdict.void}", "red")

@@ -221,9 +221,8 @@ def format_guards(rows: Iterable[Row]) -> list[Line]:
                     cases[key].append(case)
     told: set[str] = set()
     for key, guard in seen.items():
-        value = "" if guard.value is None else f" {guard.value}:"
-        text = f"guard {guard.state}  {guard.name}:{value} {guard.sentence}"
-        lines += wrap_line(f"{text} ({_name_cases(cases[key], len(logs))})", _COLOURS[guard.state])
+        text = f"{guard.describe()} ({_name_cases(cases[key], len(logs))})"
+        lines += wrap_line(text, _COLOURS[guard.state])
         if guard.hint is not None and guard.hint not in told:
             told.add(guard.hint)
             lines += wrap_line(join_step("    next: ", guard.hint), "")
