@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
 from sdperf.errors import ConfigurationError, EngineError, SdperfError
 from sdperf.models.sampling import choose_sampling
+from sdperf.outputs import check_result
 from sdperf.record.workload import EMBEDDED, TORCH, Workload
 from sdperf.settings import (
     DEVICE,
@@ -24,6 +25,7 @@ from sdperf.settings import (
     SIZE,
     STEPS,
 )
+from sdperf.shell import join_command
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_quantity, format_seconds
 
@@ -65,12 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.suffix.lower() != ".png":
         raise ConfigurationError("the output is a PNG", got=str(output), expected="a name in .png")
-    if not output.resolve().parent.is_dir():
+    if not output.resolve().parent.exists():
         raise ConfigurationError(
             "the output's folder does not exist",
             got=str(output.parent),
-            hint=f"mkdir -p {output.parent}",
+            hint=join_command(["mkdir", "-p", str(output.parent)]),
         )
+    check_result("-o", output)
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     profile = choose_profile(arguments)
