@@ -31,7 +31,6 @@ from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
-    from sdperf.run.messages import WorkerSpec
 
 _EPILOG = """\
 examples:
@@ -120,7 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         if spec.engine != TORCH:
-            _refuse_engine(spec, worker.describe_device(arguments.device).kind)
+            from sdperf.run.worker.hosting import open_engine
+
+            open_engine(spec, worker.describe_device(arguments.device).kind)
         print(f"loading {workload.model} ...", file=sys.stderr)
         report = worker.load(spec)
     except (ConfigurationError, EngineError) as error:
@@ -149,23 +150,6 @@ def run(arguments: argparse.Namespace) -> int:
         f"{format_seconds(report.load_s)}{converting})"
     )
     return 0
-
-
-def _refuse_engine(spec: WorkerSpec, device: DeviceKind) -> None:
-    """Refuse an engine that cannot run what a profile asks for, before anything is loaded.
-
-    Raises:
-        ConfigurationError: It does not go with the rest of the profile.
-        EngineError: It cannot run on the device, or lacks the precision.
-    """
-    from sdperf.engines.attaching import check_precision, make_engine
-    from sdperf.engines.catalogue import ENGINES
-    from sdperf.run.worker.hosting import check_hostable
-
-    check_hostable(spec)
-    choice = ENGINES[spec.engine]
-    make_engine(choice, device)
-    check_precision(choice, spec.precision)
 
 
 def _name_profile(error: SdperfError, profile: Path | None) -> SdperfError:
