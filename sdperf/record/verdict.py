@@ -60,6 +60,17 @@ EVIDENCE_PATH: Final = ".sdperf/evidence"
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
+def describe_other(against: str) -> str:
+    """Describe the image that another is compared with, from its name in a score.
+
+    >>> describe_other("baseline"), describe_other("fp32-sync"), describe_other("plain")
+    ('the baseline', 'the fp32-sync image', "the plain pipeline's image")
+    """
+    if against in ("baseline", "reference"):
+        return f"the {against}"
+    return "the plain pipeline's image" if against == "plain" else f"the {against} image"
+
+
 def shorten_case(case: str) -> str:
     """Return a test id in the form of tables: without file and ``test_``.
 
