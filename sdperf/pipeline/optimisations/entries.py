@@ -135,6 +135,11 @@ def _step_cache(interval: int) -> Optimisation:
     )
 
 
+def _cache(name: str, summary: str) -> Optimisation:
+    """Make the entry of one of diffusers' caches, which decide in each step."""
+    return Optimisation(name, summary, sort="approximate", group="step cache", recorded=False)
+
+
 def _weights(name: str, summary: str, **more: Any) -> Optimisation:
     needed = ("torchao", EXTRA)
     return Optimisation(
@@ -305,18 +310,17 @@ ALL: Final = (
     ),
     *(_batch(images) for images in (2, 4, 8, 16)),
     *(_step_cache(interval) for interval in (2, 3, 5)),
-    Optimisation(
+    _cache(
         "first_block_cache",
-        "a step whose first block changed little takes the other blocks' results of the last one",
-        sort="approximate",
-        group="step cache",
-        recorded=False,
+        "a step whose first block changed little takes the rest of the last one",
     ),
-    Optimisation(
+    _cache(
         "taylorseer_cache",
         "every third step is computed, attention of the two after it extrapolated",
-        sort="approximate",
-        group="step cache",
-        recorded=False,
     ),
+    _cache(
+        "mag_cache", "steps whose blocks change little, by ratios of a first picture, are left out"
+    ),
+    _cache("pyramid_attention", "attention of every second step is that of the step before"),
+    _cache("faster_cache", "most late steps take the side without a prompt from an earlier step"),
 )

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
+    DIFFUSERS_CACHES,
     OPTIMISATIONS,
     PLAIN,
     is_recorded,
@@ -94,8 +95,10 @@ def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
     }
 
 
-def _drop_unrecorded(names: list[str]) -> list[str]:
-    """Leave out what cannot be recorded, where something is recorded."""
+def _drop_excluded(names: list[str]) -> list[str]:
+    """Leave out what cannot be recorded or compiled as a whole, where something is."""
+    if "compile" in names:
+        names = [name for name in names if name not in DIFFUSERS_CACHES]
     if not is_recorded(names):
         return names
     kept = []
@@ -154,8 +157,8 @@ class Space:
         Impossible parts of a point are left out: batches are cut to a worker's share, a loop on the
         device is dropped where the scheduler does not allow it, an engine where it lacks the
         precision (the first one of the search that has it runs), beside another engine than torch
-        the optimisations that change torch's networks, and where calls are recorded those that no
-        recording can repeat.
+        the optimisations that change torch's networks, and where calls are recorded, or the whole
+        denoiser is compiled, those that decide on the host in each step.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice does not belong to it.
@@ -180,7 +183,7 @@ class Space:
             names = [name for name in names if not {name, *OPTIMISATIONS[name].needs} & _LOOPS]
         if engine != TORCH:
             names = [name for name in names if name not in list_of_torch(names)]
-        names = _drop_unrecorded(names)
+        names = _drop_excluded(names)
         workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
         return TrialSetting(
