@@ -124,11 +124,9 @@ def find_conflict(names: Sequence[str]) -> str | None:
             )
         if not one.recorded and is_recorded(names):
             return f"{one.name} decides on the host in each step, which no recording can repeat"
-        if not one.recorded and "compile" in names:
-            return (
-                f"{one.name} or compile, not both: it decides on the host in each step, between "
-                "blocks that compile_blocks compiles one by one"
-            )
+        for other in names:
+            if other in one.excludes:
+                return f"{one.name} or {other}, not both: {one.excludes[other]}"
     return None
 
 

@@ -33,6 +33,7 @@ from sdperf.pipeline.optimisations.cuda_graphs import (
     graph_networks,
     graph_text_encoders,
 )
+from sdperf.pipeline.optimisations.feed_forward import fuse_gelu
 from sdperf.pipeline.optimisations.memory import keep_freed_memory
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
 from sdperf.settings import OPTIMISATIONS
@@ -59,6 +60,7 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "keep_freed_memory": lambda _: keep_freed_memory(),
         "resident_vae": _keep_vae_in_float32,
         "fused_projections": lambda one: fuse_query_key_value(one, find_denoiser(one)),
+        "fused_gelu": lambda one: fuse_gelu(find_denoiser(one)),
         "real_rotary": lambda one: rotate_in_real_numbers(find_denoiser(one)),
         **{name: functools.partial(_quantise, name=name) for name in QUANTISATIONS},
         **{name: functools.partial(_attend_by, name=name) for name in OTHERS_KERNELS},

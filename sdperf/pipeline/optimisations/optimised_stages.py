@@ -10,12 +10,12 @@ import torch
 
 from sdperf.images.png import encode_fast_png, encode_png, encode_stored_png
 from sdperf.pipeline.optimisations.caches.installed import bind_cache
+from sdperf.pipeline.optimisations.caches.step_cache import StepCache
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
 from sdperf.pipeline.optimisations.compiling import compile_function
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed, RecordGraph
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
 from sdperf.pipeline.optimisations.embeddings import keep_embeddings
-from sdperf.pipeline.optimisations.step_cache import StepCache
 from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
 from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 

@@ -15,7 +15,6 @@ from typing import Final, cast
 
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
-    DIFFUSERS_CACHES,
     OPTIMISATIONS,
     PLAIN,
     is_recorded,
@@ -96,9 +95,8 @@ def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
 
 
 def _drop_excluded(names: list[str]) -> list[str]:
-    """Leave out what cannot be recorded or compiled as a whole, where something is."""
-    if "compile" in names:
-        names = [name for name in names if name not in DIFFUSERS_CACHES]
+    """Leave out what others exclude, and what cannot be recorded where something is."""
+    names = [name for name in names if not OPTIMISATIONS[name].excludes.keys() & set(names)]
     if not is_recorded(names):
         return names
     kept = []
@@ -157,8 +155,8 @@ class Space:
         Impossible parts of a point are left out: batches are cut to a worker's share, a loop on the
         device is dropped where the scheduler does not allow it, an engine where it lacks the
         precision (the first one of the search that has it runs), beside another engine than torch
-        the optimisations that change torch's networks, and where calls are recorded, or the whole
-        denoiser is compiled, those that decide on the host in each step.
+        the optimisations that change torch's networks, those that exclude another one, and
+        where calls are recorded those that no recording can repeat.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice does not belong to it.

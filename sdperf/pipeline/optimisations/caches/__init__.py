@@ -1,1 +1,1 @@
-"""diffusers' own caches, which leave out calls of blocks between a transformer's steps."""
+"""Caches between denoising steps: diffusers' own for transformers, and one for UNets."""
