@@ -48,9 +48,13 @@ class MagnitudeRatios:
         """
         self.is_missing = False  # the picture that is drawn asks for none
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            draw()
-        self._configuration.mag_ratios = read_ratios(printed.getvalue())
+        try:
+            with contextlib.redirect_stdout(printed):
+                draw()
+            self._configuration.mag_ratios = read_ratios(printed.getvalue())
+        except BaseException:
+            self.is_missing = True
+            raise
         self._configuration.calibrate = False
 
 

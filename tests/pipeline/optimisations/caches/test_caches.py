@@ -141,6 +141,29 @@ def test_another_workload_takes_ratios_of_its_own(tiny_folder, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_ratios_are_taken_again_after_a_picture_for_them_was_broken_off(tiny_folder):
+    pipeline = load(tiny_folder, "z-image")
+    optimise_networks(pipeline, ("mag_cache",))
+    stages = bind(pipeline, ("mag_cache",))
+    plain_step = pipeline.scheduler.step
+    calls = []
+
+    def step(*args, **keywords):
+        calls.append(1)
+        if len(calls) == STEPS // 2:
+            raise KeyboardInterrupt
+        return plain_step(*args, **keywords)
+
+    pipeline.scheduler.step = step
+    with pytest.raises(KeyboardInterrupt):
+        draw(stages)
+    assert find_cache(pipeline).ratios.is_missing
+    first = draw(stages)
+    assert len(calls) == STEPS // 2 + 2 * STEPS
+    assert find_cache(pipeline).left_out > 0
+    assert np.array_equal(draw(stages), first)
+
+
 def test_a_stage_alone_takes_the_ratios_too(tiny_folder):
     pipeline = load(tiny_folder, "sd3")
     optimise_networks(pipeline, ("mag_cache",))
