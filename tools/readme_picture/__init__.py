@@ -6,7 +6,8 @@ install chromium chromium-driver``) and selenium, and writes the words of that s
 by which a test sees that the report says something else by now.
 
 The two runs were measured by this command, of `plain` and then of `damaged`, with ``before.json``
-and ``after.json``; of ``.sdperf/images`` those are kept that the report shows:
+and ``after.json``, while other programs took part of the processor; ``images`` is their
+``.sdperf/images``:
 
   pytest benchmarks/test_latency.py benchmarks/test_throughput.py benchmarks/test_quality.py
   --sd-precision fp32 --sd-mode sync --sd-workers 1 --sd-rounds 7 --sd-images 2
