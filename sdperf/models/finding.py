@@ -19,6 +19,7 @@ from sdperf.models.layout import (
 )
 from sdperf.record.workload import EMBEDDED
 from sdperf.settings import MODEL
+from sdperf.shell import join_command
 
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
@@ -246,7 +247,9 @@ def _fetch_failure(name: str, error: Exception) -> ModelError:
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return ModelError(
             f"{where} it is not in the hub's cache, which is all there is while offline",
-            hint=f"with a network: hf download {name}; or give {MODEL} a folder",
+            hint="with a network: "
+            + join_command(["hf", "download", name])
+            + f"; or give {MODEL} a folder",
         )
     return ModelError(
         f"{where} it could not be fetched from the hub",

@@ -60,6 +60,13 @@ EVIDENCE_PATH: Final = ".sdperf/evidence"
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
+_OTHERS: Final = {
+    "plain": "the plain pipeline's image",
+    "single-image": "the same image drawn alone",
+}
+"""Words for names of other images that do not describe them by themselves."""
+
+
 def describe_other(against: str) -> str:
     """Describe the image that another is compared with, from its name in a score.
 
@@ -68,7 +75,7 @@ def describe_other(against: str) -> str:
     """
     if against in ("baseline", "reference"):
         return f"the {against}"
-    return "the plain pipeline's image" if against == "plain" else f"the {against} image"
+    return _OTHERS.get(against, f"the {against} image")
 
 
 def shorten_case(case: str) -> str:
