@@ -1,5 +1,6 @@
 # Imported here, so that pytester's sessions find these very modules and not fresh ones:
 # hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
+import functools
 import importlib
 import pkgutil
 
@@ -24,6 +25,7 @@ import sdperf.run.worker.counting
 import sdperf.stats
 import sdperf.store
 from sdperf.cli import main
+from sdperf.measure.system import LIVE_SYSTEM, LiveSystem
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import tiny_folder
 
@@ -38,6 +40,7 @@ for package in (
             importlib.import_module(module.name)
 
 PIL.Image.init()
+read_version = functools.cache(LIVE_SYSTEM.package_version)  # nobody installs while tests run
 
 __all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "tiny_folder"]
 
@@ -114,4 +117,5 @@ def small_machine(monkeypatch):
     """One thread and a small matrix product, so that stories stay short on a busy machine."""
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
     monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
+    monkeypatch.setattr(LiveSystem, "package_version", lambda _, name: read_version(name))
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
