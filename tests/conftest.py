@@ -1,6 +1,7 @@
 """Tests that need a GPU or a server are skipped aloud: the summary counts them and says why."""
 
 import contextlib
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -54,6 +55,17 @@ def pytest_collection_modifyitems(config, items):
         config.stash[SKIPPED]["postgres"] = len(marked)
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish():
+    """Search what collecting imported for cycles no more: it lives until the end.
+
+    Each search of all of it took half a second.
+
+    A session that a test runs inside this one does not read this file.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -22,17 +22,18 @@ from sdperf.run.pool import WorkerPool
 from sdperf.store.session_lock import FolderLock
 from tests.ab.sides.test_worktree import git
 from tests.cli.test_lost_output import sdperf as end_output
-from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.ab_standin import list_children, stage, staged_once
 from tests.support.disks import mounted
+
+__all__ = ["stage", "staged_once"]
 
 PLAIN = ("--guards", "off", "--no-control", "--first", "A")
 SUBJECT = ("--subject", "mine:make")
 
 
 @pytest.fixture(autouse=True)
-def stand_in(monkeypatch, tmp_path):
+def stand_in(staged_once, monkeypatch, tmp_path):
     """Workers without torch; afterwards nothing may be left behind."""
-    monkeypatch.setattr(bench, "staged_harness", staged_stand_in)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

@@ -14,15 +14,16 @@ import pytest
 
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import read_present_environment
-from sdperf.ab.turns import bench
 from sdperf.cli import main
 from sdperf.cli.bisect.ranges import join_range
 from sdperf.cli.shared import stepping
 from sdperf.images.png import decode_png
 from sdperf.sweep import releases
 from tests.ab.sides.test_environments import pretend_pip
-from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.ab_standin import list_children, stage, staged_once
 from tests.support.repositories import Repository
+
+__all__ = ["stage", "staged_once"]
 
 SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
 PLAIN = "def make():\n    return {'seconds': 1.0}\n"
@@ -32,9 +33,8 @@ BROKEN = "import no_such_library\n"
 
 
 @pytest.fixture(autouse=True)
-def stand_in(monkeypatch, tmp_path):
+def stand_in(staged_once, monkeypatch, tmp_path):
     """Workers without torch; afterwards nothing may be left behind."""
-    monkeypatch.setattr(bench, "staged_harness", staged_stand_in)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

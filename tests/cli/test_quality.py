@@ -43,6 +43,13 @@ def calibrate(tiny_folder, monkeypatch, tmp_path, capsys):
     return run
 
 
+@pytest.fixture
+def few_images(monkeypatch):
+    """Two pictures, one of each prompt, where it matters which and not how many."""
+    monkeypatch.setattr("sdperf.cli.quality.FEWEST_IMAGES", 2)
+    return ("--seeds", "1")
+
+
 def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path):
     status, out, errors = calibrate("--precision", "bf16")
     assert status == 0, errors
@@ -65,14 +72,14 @@ def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path
 
 
 def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
-    calibrate, tmp_path, monkeypatch
+    calibrate, few_images, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("sdperf.run.memory.choose_widest", lambda *_: "bf16")
     monkeypatch.setattr("sdperf.run.memory.find_room", lambda *_: Room(2**34, 0.7))
-    status, out, errors = calibrate("--precision", "fp16")
+    status, out, errors = calibrate("--precision", "fp16", *few_images)
     assert status == 0, errors
     assert "reference: bf16; fp32 does not fit the 11.2 GiB that may be filled of 16.0" in errors
-    assert "8 references in bf16, floors" in out
+    assert "2 references in bf16, floors" in out
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu")
     listed = load_references(folder).listed
     assert listed.reference_precision == "bf16"
@@ -85,9 +92,10 @@ def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
 
 
 def test_floors_of_a_picture_task_lie_where_its_session_looks(
-    calibrate, tiny_folder, tmp_path, monkeypatch
+    calibrate, few_images, tiny_folder, tmp_path, monkeypatch
 ):
-    assert calibrate("--task", "image-to-image", "--strength", "1", "--precision", "fp32")[0] == 0
+    asked_for = ("--task", "image-to-image", "--strength", "1", "--precision", "fp32")
+    assert calibrate(*asked_for, *few_images)[0] == 0
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
     assert not list(tmp_path.glob("benchmarks/references/*/cpu")), "those of prompts alone stay"
     references = load_references(folder)
@@ -107,12 +115,12 @@ def test_floors_of_a_picture_task_lie_where_its_session_looks(
 
 
 def test_a_folder_of_a_picture_pipeline_is_calibrated_as_what_it_is(
-    calibrate, tiny_folder, tmp_path
+    calibrate, few_images, tiny_folder, tmp_path
 ):
     pipeline = load(tiny_folder("sd"))
     kind = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     own = save(kind, tmp_path / "own")
-    assert calibrate(f"--model={own}", "--precision", "fp32")[0] == 0
+    assert calibrate(f"--model={own}", "--precision", "fp32", *few_images)[0] == 0
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
     bare = load_references(folder).listed.images[0].key
     given = Workload(

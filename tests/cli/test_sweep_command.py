@@ -15,7 +15,6 @@ import pytest
 
 from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.ab.sides.present import read_present_environment
-from sdperf.ab.turns import bench
 from sdperf.cli import main
 from sdperf.cli.shared import stepping
 from sdperf.errors import PackageError
@@ -23,8 +22,10 @@ from sdperf.sweep import releases
 from sdperf.sweep.state import PairRecord, SweepState
 from sdperf.sweep.sweeping import Sweep, SweepConclusion
 from tests.ab.sides.test_environments import make_wheel, pretend_pip
-from tests.support.ab_standin import list_children, staged_stand_in
+from tests.support.ab_standin import list_children, stage, staged_once
 from tests.support.repositories import Repository
+
+__all__ = ["stage", "staged_once"]
 
 SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
@@ -45,9 +46,8 @@ def make():
 
 
 @pytest.fixture(autouse=True)
-def stand_in(monkeypatch, tmp_path):
+def stand_in(staged_once, monkeypatch, tmp_path):
     """Workers without torch; afterwards nothing may be left behind."""
-    monkeypatch.setattr(bench, "staged_harness", staged_stand_in)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

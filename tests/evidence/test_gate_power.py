@@ -199,21 +199,29 @@ def test_typical_reproduces_the_studys_screens():
     assert found == pytest.approx([0.17, 0.32, 0.44, 0.6], abs=0.12)
 
 
+@pytest.fixture
+def batches_of_ten(monkeypatch):
+    for module in ("batches", "__main__"):
+        monkeypatch.setattr(f"evidence.gate_power.{module}.BATCH", 10)
+
+
+@pytest.mark.usefixtures("batches_of_ten")
 def test_batches_add_up_and_do_not_depend_on_each_other():
-    one, two = (judge_batch(QUIET, batch, 60, 10, seed=(0, 0)) for batch in (0, 1))
-    assert judge_batch(QUIET, 1, 60, 10, seed=(0, 0)) == two
+    one, two = (judge_batch(QUIET, batch, 12, 3, seed=(0, 0)) for batch in (0, 1))
+    assert judge_batch(QUIET, 1, 12, 3, seed=(0, 0)) == two
     row = summarise(add_up(one, two))
-    assert row["gates"][OFFLINE]["suites"] == 60
-    assert row["gates"][OFFLINE]["changed_suites"] == 10
-    assert row["rivals"]["pyperf"]["suites"] == 60
+    assert row["gates"][OFFLINE]["suites"] == 12
+    assert row["gates"][OFFLINE]["changed_suites"] == 3
+    assert row["rivals"]["pyperf"]["suites"] == 12
 
 
+@pytest.mark.usefixtures("batches_of_ten")
 def test_a_run_that_was_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("evidence.gate_power.__main__.SCENARIOS", (QUIET,))
     monkeypatch.setattr("evidence.gate_power.__main__.read_traces", list)
 
     def run(out, *extra):
-        arguments = ["--unchanged", "60", "--changed", "2", "--out", str(out), *extra]
+        arguments = ["--unchanged", "12", "--changed", "2", "--out", str(out), *extra]
         monkeypatch.setattr("sys.argv", ["gate_power", *arguments])
         main()
 

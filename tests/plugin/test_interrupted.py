@@ -2,13 +2,13 @@
 
 import functools
 import json
-import multiprocessing
 import signal
 
 import pytest
 
 from sdperf.run.case import Case
 from sdperf.store.journal import list_journals, read_journal
+from tests.support.forked_workers import fork_preloaded
 from tests.support.killed import run_session
 
 
@@ -226,9 +226,7 @@ def test_repeatability(sd_quality):
 @pytest.fixture(scope="module")
 def forked():
     """Processes forked from a server that has imported everything and run nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.killed"])
-    return context
+    return fork_preloaded()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The pool with real spawned workers of the tiny pipeline: reuse, crashes, limits, clean ends."""
+"""The pool with real workers of the tiny pipeline: reuse, crashes, limits, clean ends.
+
+Two tests spawn theirs; the others fork them, which differs in what it costs.
+"""
 
 import dataclasses
 import os
@@ -15,9 +18,12 @@ from sdperf.record.workload import Workload
 from sdperf.run.hosts.local import InProcessHost, explain_exit, suggest_after
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
+from tests.support.forked_workers import forked_workers
 from tests.support.tiny_pipelines import resolve, tiny_folder
 
-__all__ = ["tiny_folder"]
+__all__ = ["forked_workers", "tiny_folder"]
+
+FORKED = pytest.mark.usefixtures("forked_workers")
 
 WORKLOAD = Workload(
     model="tiny",
@@ -70,12 +76,14 @@ def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
     assert sync.results[0].memory.peak_rss_bytes > 2**20
 
 
+@FORKED
 def test_what_a_subject_keeps_of_each_picture_shows_in_the_workers_memory(pool, spec):
     pool.acquire(dataclasses.replace(spec, subject="tests.support.leaking_subjects:memory"), 1)
     held = [pool.run_round([request()]).results[0].resident_bytes for _ in range(24)]
     assert 0.9 < (held[-1] - held[8]) / 15 / 2**20 < 1.5
 
 
+@FORKED
 def test_two_workers_start_together_and_the_round_spans_both(pool, spec):
     pool.acquire(spec, 2)
     done = pool.run_round([request(), request()])
@@ -85,6 +93,7 @@ def test_two_workers_start_together_and_the_round_spans_both(pool, spec):
     assert done.results[0].images[0].png == done.results[1].images[0].png
 
 
+@FORKED
 def test_stages_of_a_profiled_image_are_known_and_add_up(pool, spec):
     pool.acquire(spec, 1)
     stages = pool.profile(request())
@@ -100,6 +109,7 @@ def test_stages_of_a_profiled_image_are_known_and_add_up(pool, spec):
     assert sum(stages.steps_s) <= stages.denoise_s
 
 
+@FORKED
 def test_a_spawned_worker_counts_measures_the_device_and_traces(pool, spec, tmp_path):
     (worker,) = pool.acquire(spec, 1)
     assert (worker.report.pipeline, worker.report.is_separable) == ("StableDiffusionPipeline", True)
@@ -113,6 +123,7 @@ def test_a_spawned_worker_counts_measures_the_device_and_traces(pool, spec, tmp_
     assert path.stat().st_size > 0
 
 
+@FORKED
 def test_a_trace_that_cannot_be_written_is_an_error_and_the_worker_lives(pool, spec, tmp_path):
     (worker,) = pool.acquire(spec, 1)
     with pytest.raises(GenerationError, match="trace cannot be written"):
@@ -120,6 +131,7 @@ def test_a_trace_that_cannot_be_written_is_an_error_and_the_worker_lives(pool, s
     assert pids(pool.acquire(spec, 1)) == [worker.report.pid]
 
 
+@FORKED
 def test_a_stage_alone_delivers_the_image_of_the_plain_call(pool, spec):
     pool.acquire(spec, 1)
     (plain,) = pool.run_round([request()]).results[0].images
@@ -129,6 +141,7 @@ def test_a_stage_alone_delivers_the_image_of_the_plain_call(pool, spec):
     assert image.latency_s == pytest.approx(alone.duration_s)
 
 
+@FORKED
 def test_a_killed_worker_is_a_named_error_and_the_next_case_gets_a_fresh_one(pool, spec):
     (worker,) = pool.acquire(spec, 1)
     os.kill(worker.report.pid, signal.SIGKILL)
@@ -139,6 +152,7 @@ def test_a_killed_worker_is_a_named_error_and_the_next_case_gets_a_fresh_one(poo
     assert pool.run_round([request()]).results[0].images
 
 
+@FORKED
 def test_a_worker_that_aborts_is_a_named_error(tmp_path, monkeypatch, tiny_folder):
     (tmp_path / "aborting.py").write_text("import os\ndef build(request):\n    os.abort()\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -173,6 +187,7 @@ def build(request):
 """
 
 
+@FORKED
 def test_a_second_thread_on_the_gpu_ends_as_a_named_result(tmp_path, monkeypatch, tiny_folder):
     (tmp_path / "two_threads.py").write_text(TWO_THREADS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -188,6 +203,7 @@ def test_a_second_thread_on_the_gpu_ends_as_a_named_result(tmp_path, monkeypatch
         pool.close()
 
 
+@FORKED
 def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
     tmp_path, monkeypatch, tiny_folder
 ):
@@ -211,6 +227,7 @@ def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
     assert not psutil.pid_exists(worker.report.pid)
 
 
+@FORKED
 def test_an_error_in_the_pipeline_leaves_the_worker_alive(pool, spec):
     (worker,) = pool.acquire(spec, 1)
     broken = Workload(
@@ -226,6 +243,7 @@ def test_an_error_in_the_pipeline_leaves_the_worker_alive(pool, spec):
     assert pool.run_round([request()]).results[0].images
 
 
+@FORKED
 def test_damaged_weights_are_a_model_error_and_leave_no_process(tmp_path, tiny_folder):
     import shutil
 
@@ -244,6 +262,7 @@ def test_damaged_weights_are_a_model_error_and_leave_no_process(tmp_path, tiny_f
     }
 
 
+@FORKED
 def test_another_precision_replaces_the_workers(pool, spec):
     (old,) = pool.acquire(spec, 1)
     (new,) = pool.acquire(WorkerSpec(spec.model, "bf16", "cpu"), 1)

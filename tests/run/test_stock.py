@@ -14,10 +14,11 @@ from sdperf.run.messages import WorkerSpec
 from sdperf.run.pool import WorkerPool
 from sdperf.run.stock import Stock, count_that_fit
 from tests.run.test_pool import wait_until_gone
+from tests.support.forked_workers import forked_workers
 from tests.support.hosts import StandInHost
 from tests.support.tiny_pipelines import resolve, tiny_folder
 
-__all__ = ["tiny_folder"]
+__all__ = ["forked_workers", "tiny_folder"]
 
 
 class Host(StandInHost):
@@ -137,6 +138,7 @@ def test_idle_processes_take_no_more_than_an_eighth_of_the_memory(gib, count):
     assert count_that_fit(gib * 2**30) == count
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_real_process_imports_first_and_loads_when_it_is_wanted(tiny_folder):
     model = resolve(tiny_folder("sd"))
     pool = WorkerPool(host_factory=SpawnedHost, timeout_s=120)

@@ -6,7 +6,13 @@ seconds that a round is said to take, at which round it dies, what it draws. No 
 
 import contextlib
 import os
+import subprocess
+import sys
+import tempfile
 
+import pytest
+
+from sdperf.ab.turns import bench
 from sdperf.run.hosts.interpreter import staged_harness
 
 WORKER = """
@@ -65,7 +71,30 @@ def staged_stand_in():
     """What `staged_harness` makes, with the stand-in for its worker."""
     with staged_harness() as folder:
         (folder / "sdperf" / "run" / "worker" / "__init__.py").write_text(WORKER)
+        (folder / "sdperf" / "images" / "__init__.py").write_text("")  # spares each worker numpy
         yield folder
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory):
+    """A folder of `staged_stand_in`, made and compiled once; its users only read it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("stage")))
+        with staged_stand_in() as folder:
+            plain = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
+            subprocess.run(
+                [sys.executable, "-P", "-c", "import sdperf_remote.wire, sdperf.run.worker"],
+                env=plain | {"PYTHONPATH": str(folder)},
+                check=True,
+            )
+            assert list(folder.glob("sdperf/run/worker/__pycache__/*.pyc"))
+            yield folder
+
+
+@pytest.fixture
+def staged_once(stage, monkeypatch):
+    """Comparisons of this test start their workers in that folder."""
+    monkeypatch.setattr(bench, "staged_harness", lambda: contextlib.nullcontext(stage))
 
 
 def list_children():

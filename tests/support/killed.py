@@ -4,17 +4,12 @@ import os
 import signal
 from pathlib import Path
 
-import diffusers
 import pytest
-import torch
 
 import sdperf.run.suite
 from sdperf.run.case import Case
 from sdperf.store import files, journal
 from tests.support.scripted import Script
-
-PRELOADED = (torch, diffusers.StableDiffusionPipeline)
-"""Imported by the server that sessions are forked from, so that each starts in no time."""
 
 
 class Killing:
