@@ -15,7 +15,7 @@ import pytest
 
 from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
 from sdperf.record.workload import Workload
-from sdperf.run.hosts.local import InProcessHost, explain_exit, suggest_after
+from sdperf.run.hosts.local import InProcessHost, SpawnedHost, explain_exit, suggest_after
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from tests.support.forked_workers import forked_workers
@@ -60,6 +60,20 @@ def wait_until_gone(pid):
         psutil.Process(pid).wait(timeout=20)
     except psutil.NoSuchProcess:
         return
+
+
+def test_forked_workers_have_imported_what_a_spawned_one_has_not(request, monkeypatch, tmp_path):
+    def has_diffusers():
+        host = SpawnedHost()
+        try:
+            return host.executor.submit(eval, "'diffusers' in __import__('sys').modules").result(60)
+        finally:
+            host.kill()
+
+    assert not has_diffusers()
+    monkeypatch.chdir(tmp_path)
+    request.getfixturevalue("forked_workers")
+    assert has_diffusers()
 
 
 def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
