@@ -40,8 +40,9 @@ class SdperfError(Exception):
         if self.expected is not None:
             parts.append(f"expected: {self.expected}")
         if self.hint is not None:
-            parts.append(f"do: {self.hint}")
-        return [mask_credentials(part) for part in parts]
+            parts.append("do: " + self.hint)  # a hint that knows its commands keeps them so
+        masked = map(mask_credentials, parts)
+        return [part if part == safe else safe for part, safe in zip(parts, masked, strict=True)]
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the whole error for another process, with the keyword arguments as state."""

@@ -61,6 +61,22 @@ def check_outputs(outputs: Iterable[Output], least_free_bytes: int | None = None
             checked.add(folder)
 
 
+def check_result(option: str, path: Path, *, is_folder: bool = False) -> None:
+    """Check before a command works that its result can be written.
+
+    Folders that are missing may be made, and how large the result will be is not known.
+
+    Args:
+        option: The option that names it.
+        path: The file, or the folder that files are written into.
+        is_folder: Whether it is the folder.
+
+    Raises:
+        ConfigurationError: It cannot be written, or its disk has no room at all.
+    """
+    check_outputs([Output(option, path.absolute(), is_folder)], least_free_bytes=0)
+
+
 def list_temporary_folders() -> Iterator[Output]:
     """List the folder of temporary files, where ``TMPDIR`` names one.
 

@@ -32,6 +32,18 @@ class NextStep(str):
         made.commands = tuple(commands)
         return made
 
+    def __add__(self, other: str) -> NextStep:
+        """Return the text with another behind it; the commands of both stay known.
+
+        >>> ("do: " + join_command(["sdperf", "resume"]) + "; or wait").commands
+        (('sdperf', 'resume'),)
+        """
+        return join_step(self, other)
+
+    def __radd__(self, other: str) -> NextStep:
+        """Return the text with another before it."""
+        return join_step(other, self)
+
 
 def join_command(words: Sequence[str]) -> NextStep:
     r"""Return a command as it is typed.

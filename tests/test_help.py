@@ -10,7 +10,7 @@ import pytest
 
 from sdperf.cli import make_parser
 from sdperf.plugin.command_line import add_options
-from sdperf.settings import OPTIONS, SWITCHES
+from sdperf.settings import OPTIONS, SWITCHES, WORKERS
 
 WIDTHS = (60, 100)
 WITHOUT_HYPOTHESIS = """
@@ -83,6 +83,17 @@ def test_the_package_prints_its_help_as_a_module():
     done = run_help("sdperf", columns=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: sdperf ")
+
+
+def test_seconds_per_image_of_several_workers_are_explained_where_they_are_asked_for():
+    root = Path(__file__).parents[1]
+    assert "s/image is a round's time over its images" in WORKERS.help
+    for page, words in (
+        ("README.md", "the time of a round divided by its images"),
+        ("docs/verdicts.md", "the time of a round divided by its images"),
+        ("docs/glossary.md", "the time of a round divided by the workers"),
+    ):
+        assert words in " ".join((root / page).read_text("utf-8").split()), page
 
 
 def test_a_percent_sign_in_an_options_help_is_shown_as_it_is_written():

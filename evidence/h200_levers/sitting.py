@@ -48,6 +48,7 @@ _DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bf
 _BEGINNING_SHARE: Final = 0.7
 """Of the time, what first calls may take before no further set is begun."""
 _LONGEST: Final = 15
+_AGAIN_S: Final = 1.0
 FIRST_CALL_LIMIT_S: Final = 150
 """A set that takes longer to begin is given up, so that it cannot cost the others their turns."""
 
@@ -362,13 +363,17 @@ class Sitting:
 
 @contextlib.contextmanager
 def _given_up_after(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError inside of what takes longer; on the main thread."""
+    """Raise TimeoutError inside of what takes longer; on the main thread.
+
+    It is raised again each second, because a compiler that tries kernels takes the first for the
+    failure of one kernel and tries the next.
+    """
 
     def give_up(*_: Any) -> None:
         raise TimeoutError(f"given up after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
     try:
         yield
     finally:

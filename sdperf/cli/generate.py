@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
 from sdperf.errors import ConfigurationError, EngineError, SdperfError
 from sdperf.models.sampling import choose_sampling
+from sdperf.outputs import check_result
 from sdperf.record.workload import EMBEDDED, TORCH, Workload
 from sdperf.settings import (
     DEVICE,
@@ -24,12 +25,12 @@ from sdperf.settings import (
     SIZE,
     STEPS,
 )
+from sdperf.shell import join_command
 from sdperf.store.profile import Profile, read_profile
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
-    from sdperf.run.messages import WorkerSpec
 
 _EPILOG = """\
 examples:
@@ -65,12 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.suffix.lower() != ".png":
         raise ConfigurationError("the output is a PNG", got=str(output), expected="a name in .png")
-    if not output.resolve().parent.is_dir():
+    if not output.resolve().parent.exists():
         raise ConfigurationError(
             "the output's folder does not exist",
             got=str(output.parent),
-            hint=f"mkdir -p {output.parent}",
+            hint=join_command(["mkdir", "-p", str(output.parent)]),
         )
+    check_result("-o", output)
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     profile = choose_profile(arguments)
@@ -117,7 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         if spec.engine != TORCH:
-            _refuse_engine(spec, worker.describe_device(arguments.device).kind)
+            from sdperf.run.worker.hosting import open_engine
+
+            open_engine(spec, worker.describe_device(arguments.device).kind)
         print(f"loading {workload.model} ...", file=sys.stderr)
         report = worker.load(spec)
     except (ConfigurationError, EngineError) as error:
@@ -146,23 +150,6 @@ def run(arguments: argparse.Namespace) -> int:
         f"{format_seconds(report.load_s)}{converting})"
     )
     return 0
-
-
-def _refuse_engine(spec: WorkerSpec, device: DeviceKind) -> None:
-    """Refuse an engine that cannot run what a profile asks for, before anything is loaded.
-
-    Raises:
-        ConfigurationError: It does not go with the rest of the profile.
-        EngineError: It cannot run on the device, or lacks the precision.
-    """
-    from sdperf.engines.attaching import check_precision, make_engine
-    from sdperf.engines.catalogue import ENGINES
-    from sdperf.run.worker.hosting import check_hostable
-
-    check_hostable(spec)
-    choice = ENGINES[spec.engine]
-    make_engine(choice, device)
-    check_precision(choice, spec.precision)
 
 
 def _name_profile(error: SdperfError, profile: Path | None) -> SdperfError:

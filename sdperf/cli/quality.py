@@ -19,6 +19,7 @@ from sdperf.cli.shared.options import (
 from sdperf.errors import ConfigurationError
 from sdperf.judging.floors import derive_floors
 from sdperf.models.sampling import choose_sampling
+from sdperf.outputs import check_result
 from sdperf.record.floors import Floors
 from sdperf.record.workload import (
     DEFAULT_PROMPTS,
@@ -47,6 +48,7 @@ from sdperf.settings import (
 )
 from sdperf.store.references import (
     LADDER_NAME,
+    REFERENCES_FOLDER,
     locate_references,
     write_ladder,
     write_references,
@@ -112,6 +114,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, which is the only action."""
+    check_result("--out", arguments.out / REFERENCES_FOLDER, is_folder=True)
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     chosen = choose_picture(arguments.model, read_picture_asked(arguments), is_subject=False)

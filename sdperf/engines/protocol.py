@@ -140,6 +140,16 @@ class Engine(Protocol):
     provider: str
     """The engine's name for its device, such as ``CPUExecutionProvider``; set by `prepare`."""
 
+    def require(self, precision: Precision) -> None:
+        """Check that this machine can compute in a number format, before anything is loaded.
+
+        Args:
+            precision: One of the precisions of the engine's choice.
+
+        Raises:
+            EngineError: The machine lacks it.
+        """
+
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
     ) -> Mapping[PartName, PreparedPart]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sdperf.record.floors import Floors
 from sdperf.record.measurement import ImageRecord, ImageScores
-from sdperf.record.verdict import EVIDENCE_PATH, Exhibit, Finding, Outcome
+from sdperf.record.verdict import EVIDENCE_PATH, Exhibit, Finding, Outcome, describe_other
 from sdperf.units import format_score
 
 
@@ -107,8 +107,8 @@ def judge_images(
     return Finding(
         Outcome.PASS,
         "image",
-        f"SSIM {format_score(worst.ssim)} or better{where} against the {against}, worst tile "
-        f"{format_score(min(score.worst_tile_ssim for _, score in scored))}",
+        f"SSIM {format_score(worst.ssim)} or better{where} against {describe_other(against)}, "
+        f"worst tile {format_score(min(score.worst_tile_ssim for _, score in scored))}",
     )
 
 
@@ -172,7 +172,7 @@ def _compare_with_floors(
     image: ImageRecord, score: ImageScores, floors: Floors, reference_bits: float | None
 ) -> list[_Fault]:
     """List each floor that an image fell below."""
-    faults = []
+    faults, other = [], describe_other(score.against)
     tile = f"worst tile {score.worst_tile_box}"
     for name, value, floor, unit in (
         ("SSIM", score.ssim, floors.ssim, ""),
@@ -187,7 +187,7 @@ def _compare_with_floors(
             if unit
             else (format_score(value), format_score(floor))
         )
-        words = f"{name} {shown} against the {score.against}, floor {least}"
+        words = f"{name} {shown} against {other}, floor {least}"
         margin = (value - floor) / max(floor, 1e-9)
         faults.append(_Fault(margin, words, is_ssim=name.endswith("SSIM")))
     for name, value, ceiling in (
@@ -196,15 +196,15 @@ def _compare_with_floors(
     ):
         if value is None or ceiling is None or value <= ceiling:
             continue
-        words = f"{name} {value:.3g} (CIEDE2000) against the {score.against}, limit {ceiling:.3g}"
+        words = f"{name} {value:.3g} (CIEDE2000) against {other}, limit {ceiling:.3g}"
         faults.append(_Fault(max(-1.0, (ceiling - value) / max(ceiling, 1e-9)), words))
     drop_bits = 0.0 if reference_bits is None else reference_bits - image.entropy_bits
     if reference_bits is not None and drop_bits > floors.entropy_drop_bits:
         faults.append(
             _Fault(
                 (floors.entropy_drop_bits - drop_bits) / max(reference_bits, 1e-9),
-                f"entropy {image.entropy_bits:.2f} bits, {drop_bits:.2f} below the "
-                f"{score.against}, limit {floors.entropy_drop_bits:.2f}",
+                f"entropy {image.entropy_bits:.2f} bits, {drop_bits:.2f} below "
+                f"{other}, limit {floors.entropy_drop_bits:.2f}",
             )
         )
     return faults

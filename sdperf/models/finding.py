@@ -19,9 +19,13 @@ from sdperf.models.layout import (
 )
 from sdperf.record.workload import EMBEDDED
 from sdperf.settings import MODEL
+from sdperf.shell import join_command
 
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
+_CONNECTION_FAILURES: Final = {"ConnectError", "ConnectTimeout", "ConnectionError"}
+"""Names of errors of a connection that was never made, in the clients that hub versions use."""
+
 _HUB_ID: Final = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 _CHECKPOINTS: Final = (".ckpt", ".bin", ".pt", ".pth")
 """Endings of files of weights that run code when they are read."""
@@ -51,14 +55,40 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
         return find_folder(name, offline=True) / INDEX_NAME
     import huggingface_hub
 
+    unreachable = _find_unreachable(name)
+
+    def fetch(file: str) -> str:
+        return huggingface_hub.hf_hub_download(
+            name,
+            file,
+            etag_timeout=_HUB_TIMEOUT_S,
+            local_files_only=unreachable is not None,
+        )
+
     try:
-        path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_HUB_TIMEOUT_S)
+        path = fetch(INDEX_NAME)
         for file in beside:
             with contextlib.suppress(Exception):  # not every pipeline has all of them
-                huggingface_hub.hf_hub_download(name, file, etag_timeout=_HUB_TIMEOUT_S)
+                fetch(file)
     except Exception as error:
-        raise _fetch_failure(name, error) from error
+        raise _fetch_failure(name, unreachable or error) from error
     return Path(path)
+
+
+def _find_unreachable(name: str) -> Exception | None:
+    """Ask the hub about a model once, and return why no connection to the hub can be made.
+
+    A download tries to connect for half a minute before it says so. Whatever else goes wrong, a
+    slow answer included, is left to the download, which tries again.
+    """
+    import huggingface_hub
+
+    try:
+        huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        return error if kinds & _CONNECTION_FAILURES else None
+    return None
 
 
 def find_folder(name: str, *, offline: bool) -> Path:
@@ -217,7 +247,9 @@ def _fetch_failure(name: str, error: Exception) -> ModelError:
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return ModelError(
             f"{where} it is not in the hub's cache, which is all there is while offline",
-            hint=f"with a network: hf download {name}; or give {MODEL} a folder",
+            hint="with a network: "
+            + join_command(["hf", "download", name])
+            + f"; or give {MODEL} a folder",
         )
     return ModelError(
         f"{where} it could not be fetched from the hub",

@@ -80,6 +80,25 @@ def read_tensor_names(path: Path, where: str) -> frozenset[str]:
     return frozenset(_read_header(path, where)[0])
 
 
+def read_tensor_shapes(path: Path, where: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a safetensors file's tensors by name, of those that have one.
+
+    Args:
+        path: The file.
+        where: How messages name the file.
+
+    Raises:
+        ModelError: The file is truncated, damaged, or a Git LFS pointer.
+        OSError: The file cannot be read.
+    """
+    shapes = {}
+    for name, entry in _read_header(path, where)[0].items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if isinstance(shape, list) and all(type(size) is int for size in shape):
+            shapes[name] = tuple(shape)
+    return shapes
+
+
 def read_metadata(path: Path, where: str) -> dict[str, Any]:
     """Return the metadata of a safetensors file; empty where it has none.
 

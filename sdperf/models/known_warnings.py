@@ -20,6 +20,8 @@ def known_warnings_ignored() -> Iterator[None]:
     Where warnings are errors they would stop a generation, and a user cannot prevent them. The
     filters belong to the process: no other thread may change them meanwhile.
 
+    diffusers' FasterCache calls torch.meshgrid in a way that torch will change.
+
     SDXL logs, each time that it encodes a picture, that no part of its VAE has to stay in float32.
     """
     with warnings.catch_warnings(), _of_no_part_ignored():
@@ -27,6 +29,7 @@ def known_warnings_ignored() -> Iterator[None]:
             "ignore", "__array__ implementation", DeprecationWarning, r"diffusers\.schedulers"
         )
         warnings.filterwarnings("ignore", ".* is deprecated", FutureWarning, _NETWORKS)
+        warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release", UserWarning)
         yield
 
 

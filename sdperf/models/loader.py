@@ -37,6 +37,7 @@ from sdperf.models.layout import (
 from sdperf.models.made_up import describe_made_up
 from sdperf.models.trust import check_configuration, check_trusted, find_library
 from sdperf.settings import SUBJECT
+from sdperf.shell import join_command
 from sdperf.stats.summaries import sum_known
 from sdperf.units import format_names
 
@@ -313,7 +314,8 @@ def _require_library(part: Component, where: str) -> None:
                 f"{where} names a class for its {part.name} that {part.library} does not have",
                 got=part.class_name,
                 expected=f"a class of the installed {part.library}",
-                hint=f"pip install -U {part.library.partition('.')[0]}; for a class of your own "
+                hint=join_command(["pip", "install", "-U", part.library.partition(".")[0]])
+                + "; for a class of your own "
                 f"write a function that makes the pipeline, and give {SUBJECT}",
             )
 

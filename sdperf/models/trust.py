@@ -14,12 +14,16 @@ from typing import Any, Final
 
 from sdperf.errors import ModelError
 from sdperf.models.layout import ModelIndex
-from sdperf.settings import SUBJECT
+from sdperf.settings import LORA, SUBJECT
 
 LIBRARIES: Final = ("diffusers", "transformers")
 """Libraries in which a part's class is looked up, beside diffusers' own pipeline folders."""
 
 _CODE_SUFFIXES: Final = (".py", ".pyc", ".pyd", ".so")
+_ADAPTER: Final = "adapter_config.json"
+"""The file by which transformers finds an adapter in a part's folder. It may ask for any amount of
+memory, for copies of layers, for another base model and for a module to import."""
+
 _OWN_CODE_HINT: Final = (
     "save it with classes of diffusers and transformers, or load it in a function that you wrote: "
     f"{SUBJECT} my_pipelines:make_pipeline"
@@ -35,8 +39,8 @@ def check_trusted(folder: Path, index: ModelIndex, where: str) -> None:
         where: How messages name the model.
 
     Raises:
-        ModelError: A part's library is not on the allow list, or a part's folder holds code that
-            some version of diffusers would run.
+        ModelError: A part's library is not on the allow list, or a part's folder holds an adapter,
+            or code that some version of diffusers would run.
         OSError: A folder cannot be listed.
     """
     for part in index.components:
@@ -47,7 +51,15 @@ def check_trusted(folder: Path, index: ModelIndex, where: str) -> None:
                 expected=" or ".join(LIBRARIES),
                 hint=_OWN_CODE_HINT,
             )
-    for file in _list_code(folder, [part.name for part in index.components]):
+    names = [part.name for part in index.components]
+    for file in _list_files(folder, names, (_ADAPTER,)):
+        raise ModelError(
+            f"{where} brings an adapter, whose configuration transformers obeys without a check",
+            got=file,
+            expected="weights into which it is merged",
+            hint=f"move the file away, and give a LoRA for diffusers to {LORA}",
+        )
+    for file in _list_code(folder, names):
         raise ModelError(
             f"{where} brings code of its own, and sdperf runs no code from a model folder",
             got=file,
@@ -117,11 +129,15 @@ def _is_pipeline_folder(name: str) -> bool:
 def _list_code(folder: Path, parts: Iterable[str]) -> list[str]:
     """List files that diffusers might run; some run ``None.py`` without a custom pipeline."""
     found = [name for name in ("None.py",) if (folder / name).exists()]
-    for part in parts:
-        if (folder / part).is_dir():
-            found += [
-                f"{part}/{path.name}"
-                for path in sorted((folder / part).iterdir())
-                if path.name.lower().endswith(_CODE_SUFFIXES)
-            ]
-    return found
+    return found + _list_files(folder, parts, _CODE_SUFFIXES)
+
+
+def _list_files(folder: Path, parts: Iterable[str], endings: tuple[str, ...]) -> list[str]:
+    """List the files in the folders of parts whose names have one of the endings."""
+    return [
+        f"{part}/{path.name}"
+        for part in parts
+        if (folder / part).is_dir()
+        for path in sorted((folder / part).iterdir())
+        if path.name.lower().endswith(endings)
+    ]

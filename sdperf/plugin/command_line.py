@@ -25,6 +25,7 @@ from sdperf.settings import (
     TRACE,
 )
 from sdperf.settings.kinds import AUTO, Setting
+from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed
@@ -110,7 +111,7 @@ def check_host_version(version: str) -> None:
             "this pytest-benchmark is too old for sdperf",
             got=version,
             expected=f"{oldest} or newer",
-            hint=f"pip install 'pytest-benchmark>={oldest}'",
+            hint=join_command(["pip", "install", f"pytest-benchmark>={oldest}"]),
         )
 
 
@@ -156,7 +157,7 @@ def check_swallowed_path(compare: object) -> None:
             "--benchmark-compare took the path of your tests for a run to compare with",
             got=repr(compare),
             expected="a saved run, or nothing after it",
-            hint=f"pytest {compare} --benchmark-compare",
+            hint=join_command(["pytest", compare, "--benchmark-compare"]),
         )
 
 

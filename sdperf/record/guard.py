@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -64,6 +65,31 @@ class Guard:
         """
         value = "" if self.value is None else f" {self.value}:"
         return f"guard {self.state}  {self.name}:{value} {self.sentence}"
+
+
+def explain_disturbance(
+    before: Sequence[Guard], during: Sequence[Guard], after: Sequence[Guard]
+) -> str | None:
+    """Say which guard failed around the rounds of a case, or that heat changed while they ran.
+
+    Rounds in which a guard failed were measured again. A mere warning (a share of a virtual
+    machine's time, a governor) is the everyday noise of many machines.
+
+    Args:
+        before: The guards before the first round.
+        during: The guards that changed for the worse in rounds that count.
+        after: The guards after the last round.
+
+    Returns:
+        ``None`` where the machine was fit.
+    """
+    for guard in during:
+        if "thermal" in guard.name:
+            return f"{guard.name}: {guard.sentence}"
+    for guard in (*before, *after):
+        if guard.state == "fail":
+            return f"{guard.name}: {guard.value}"
+    return None
 
 
 def slugify_guard(name: str) -> str:

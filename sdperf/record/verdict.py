@@ -60,6 +60,24 @@ EVIDENCE_PATH: Final = ".sdperf/evidence"
 _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 
 
+_OTHERS: Final = {
+    "plain": "the plain pipeline's image",
+    "single-image": "the same image drawn alone",
+}
+"""Words for names of other images that do not describe them by themselves."""
+
+
+def describe_other(against: str) -> str:
+    """Describe the image that another is compared with, from its name in a score.
+
+    >>> describe_other("baseline"), describe_other("fp32-sync"), describe_other("plain")
+    ('the baseline', 'the fp32-sync image', "the plain pipeline's image")
+    """
+    if against in ("baseline", "reference"):
+        return f"the {against}"
+    return _OTHERS.get(against, f"the {against} image")
+
+
 def shorten_case(case: str) -> str:
     """Return a test id in the form of tables: without file and ``test_``.
 

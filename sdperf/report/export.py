@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Outcome
+from sdperf.record.verdict import Outcome, describe_other
 from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.units import format_quantity
@@ -110,7 +110,7 @@ def _list_image_figures(measurement: Measurement) -> list[Figure]:
     for against in _SCORED_AGAINST:
         scores = [one for image in measurement.images if (one := image.score(against)) is not None]
         if scores:
-            note = f"lowest of {len(scores)} images against the {against}"
+            note = f"lowest of {len(scores)} images against {describe_other(against)}"
             ssim = min(score.ssim for score in scores)
             tile = min(score.worst_tile_ssim for score in scores)
             figures.append(Figure("ssim", ssim, SCORE, "bigger", note=note))

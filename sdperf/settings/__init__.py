@@ -86,7 +86,8 @@ WORKERS: Final = Setting(
     "workers",
     "N",
     whole(1, 1024),
-    "processes that share the images",
+    "processes that share the images; s/image is a round's time over its images, so an image of "
+    "two workers takes about twice that",
     AUTO,
     auto="runs 1, 2 and 4 up to the performance cores",
     fields=("workers",),

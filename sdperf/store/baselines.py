@@ -125,7 +125,8 @@ class BaselineStore:
                         f"the accepted session {session.name} is damaged: {fault}",
                         hint=join_step(
                             join_command(["git", "checkout", str(session.images.folder)]),
-                            f", or take the session out: sdperf baseline reject {session.number}",
+                            ", or take the session out: ",
+                            join_command(["sdperf", "baseline", "reject", str(session.number)]),
                         ),
                     )
 

@@ -14,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 from sdperf.ab.sides.environments import RunProgram, run_aloud
 from sdperf.ab.sides.pip_messages import explain_pip_failure
 from sdperf.errors import ConfigurationError, PackageError
+from sdperf.shell import join_command
 
 _EXAMPLE: Final = "sdperf sweep --python-package 'onnxruntime 1.22 ..'"
 _EXPECTED: Final = "a package, or a package and its ends, such as 'onnxruntime 1.22 .. 1.25'"
@@ -99,7 +100,9 @@ def parse_release_range(text: str, first: str | None, last: str | None) -> Relea
             "the first release is newer than the last",
             got=f"{oldest} .. {newest}",
             expected="the older one first",
-            hint=f"sdperf sweep --python-package '{asked.name} {newest} .. {oldest}'",
+            hint=join_command(
+                ["sdperf", "sweep", "--python-package", f"{asked.name} {newest} .. {oldest}"]
+            ),
         )
     return asked
 

@@ -51,8 +51,8 @@ def few_images(monkeypatch):
 
 
 def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path):
-    status, out, _ = calibrate("--precision", "bf16")
-    assert status == 0
+    status, out, errors = calibrate("--precision", "bf16")
+    assert status == 0, errors
     for name in ("the same again", "another thread count", "without oneDNN", "batch of 8", "bf16"):
         assert name in out
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu")
@@ -77,7 +77,7 @@ def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
     monkeypatch.setattr("sdperf.run.memory.choose_widest", lambda *_: "bf16")
     monkeypatch.setattr("sdperf.run.memory.find_room", lambda *_: Room(2**34, 0.7))
     status, out, errors = calibrate("--precision", "fp16", *few_images)
-    assert status == 0
+    assert status == 0, errors
     assert "reference: bf16; fp32 does not fit the 11.2 GiB that may be filled of 16.0" in errors
     assert "2 references in bf16, floors" in out
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu")

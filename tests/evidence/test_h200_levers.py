@@ -1,5 +1,6 @@
 """The sitting of several sides: turns, figures, what a failure costs, and a real tiny one."""
 
+import contextlib
 import json
 import sys
 import types
@@ -173,6 +174,20 @@ def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing():
 
     sitting._begin("slow", hang, is_fresh=False)
     assert sitting.found["sides"]["slow"]["failed"] == "TimeoutError: given up after 0.3 s"
+
+
+def test_a_compiler_that_swallows_the_end_of_its_time_is_given_up_too(monkeypatch):
+    monkeypatch.setattr(sitting_module, "_AGAIN_S", 0.05)
+
+    def swallow_once():
+        with contextlib.suppress(TimeoutError):
+            while True:
+                pass
+        sum(1 for _ in range(100_000_000))  # ends some day where nothing ends it
+
+    given_up = sitting_module._given_up_after(0.05)
+    with pytest.raises(TimeoutError, match=r"given up after 0\.05 s"), given_up:
+        swallow_once()
 
 
 def test_cache_dit_takes_turns_where_it_is_installed(monkeypatch):

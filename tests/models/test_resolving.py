@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sdperf.errors import ModelError
 from sdperf.models import finding, loader
+from sdperf.models.finding import find_index
 from sdperf.models.layout import Component, parse_model_index, select_files
 from sdperf.models.loader import resolve_model
 from tests.support import tiny_pipelines
@@ -366,7 +367,7 @@ class FakeHub:
 
     def __init__(self, source, cache, monkeypatch):
         self.source, self.cache = source, cache
-        self.asked = []
+        self.asked, self.files = [], []
         self.failure = None
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.hf_hub_download)
@@ -380,8 +381,11 @@ class FakeHub:
         names = [path.relative_to(self.source).as_posix() for path in files]
         return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
 
-    def hf_hub_download(self, name, file):
-        return str(self.source / file)
+    def hf_hub_download(self, name, file, *, etag_timeout=10, local_files_only=False):
+        self.files.append((file, local_files_only))
+        if local_files_only and not self.cache.exists():
+            raise errors.LocalEntryNotFoundError("nothing cached")
+        return str((self.cache if local_files_only else self.source) / file)
 
     def snapshot_download(self, name, *, allow_patterns, local_files_only=False):
         self.asked.append((tuple(allow_patterns), local_files_only))
@@ -449,6 +453,35 @@ def test_each_failure_of_the_hub_has_its_own_message(hub, failure, message, hint
     hub.failure = failure()
     error = refused("someone/some-model", message)
     assert hint in error.hint
+
+
+class ConnectError(Exception):
+    """The name of what the HTTP clients of newer hub versions raise without a network."""
+
+
+class ReadTimeout(Exception):
+    """The name of what they raise where the answer is slow."""
+
+
+@pytest.mark.parametrize(
+    "failure", [ConnectionError("no route"), ConnectError("no name"), errors.OfflineModeIsEnabled()]
+)
+def test_without_a_network_no_download_is_tried_which_would_wait_for_one(hub, failure):
+    hub.failure = failure
+    with pytest.raises(ModelError, match="is not a local folder") as told:
+        find_index("someone/some-model")
+    assert hub.files == [("model_index.json", True)]
+    if isinstance(failure, ConnectError):
+        assert told.value.got == "ConnectError: no name"
+    shutil.copytree(hub.source, hub.cache)
+    assert find_index("someone/some-model", ["x.json"]) == hub.cache / "model_index.json"
+    assert hub.files[1:] == [("model_index.json", True), ("x.json", True)]
+
+
+def test_a_slow_or_strange_answer_leaves_it_to_the_download_which_tries_again(hub):
+    hub.failure = ReadTimeout("10 s")
+    assert find_index("someone/some-model") == hub.source / "model_index.json"
+    assert hub.files == [("model_index.json", False)]
 
 
 def test_offline_without_a_cache(hub):

@@ -51,6 +51,14 @@ def every_way_refuses(checked, folder, message):
         load_pipeline(checked, torch_dtype=torch.float32, device="cpu")
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "Adapter_Config.json"])
+def test_an_adapter_in_the_folder_is_refused_which_transformers_would_load(folder, name):
+    checked = tiny_pipelines.resolve(folder)
+    said = {"peft_type": "LORA", "r": 10**12, "layer_replication": [[0, 10**6]]}
+    (folder / "text_encoder" / name).write_text(json.dumps(said))
+    every_way_refuses(checked, folder, f"brings an adapter, .*text_encoder/{name}")
+
+
 def test_a_module_in_the_folder_is_never_imported(folder, marker):
     checked = tiny_pipelines.resolve(folder)
     plant(folder, marker, "payload.py")

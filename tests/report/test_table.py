@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdperf.report.figures.drawn import format_csv
@@ -94,6 +94,7 @@ WORDS = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size
 
 
 @given(rows=st.lists(st.tuples(WORDS, WORDS), max_size=5), most=st.integers(4, 12))
+@example(rows=[("::", "0")], most=4)  # a line that a workflow's log would obey
 def test_columns_stay_beneath_their_heading(rows, most):
     table = Table((Column("name", is_text=True, most=most), Column("n", least=3)), tuple(rows))
     widest = max([3, *(len(cell) for _, cell in rows)])

@@ -9,7 +9,11 @@ import torch
 
 from evidence.mapped_pipelines.families import FAMILIES
 from sdperf.pipeline.optimisations import memory
-from sdperf.pipeline.optimisations.catalogue import OPTIMISATIONS, parse_optimisations
+from sdperf.pipeline.optimisations.catalogue import (
+    DIFFUSERS_CACHES,
+    OPTIMISATIONS,
+    parse_optimisations,
+)
 from sdperf.pipeline.separable import SeparableStages
 from sdperf.record.workload import PRECISIONS, Workload
 from sdperf.run import worker
@@ -35,7 +39,7 @@ COMPILED = (
 )
 """Compiling takes a minute here, and what is compiled runs on the thread that calls it."""
 
-FOR_TRANSFORMERS = ("first_block_cache", "real_rotary", "taylorseer_cache")
+FOR_TRANSFORMERS = ("real_rotary", *DIFFUSERS_CACHES)
 """Refused for the pipelines that are tried here."""
 
 ON_CPU = sorted(

@@ -10,6 +10,9 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.record.guard import Guard
+from sdperf.record.json import format_record
+from sdperf.record.measurement import GuardLog
 from sdperf.store.baselines import BaselineStore
 from sdperf.store.runs import read_run
 from tests.support.measurements import ENVIRONMENT
@@ -254,6 +257,23 @@ class TestCommand:
         assert main(["baseline", "reject", "1"]) == 0
         assert main(["baseline", "show", "1"]) == 2
         assert "no accepted sessions are called 1" in capsys.readouterr().err
+
+    def test_accept_says_which_cases_the_trend_leaves_out(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        path = write_run(tmp_path)
+        document = json.loads(path.read_text())
+        busy = Guard("load", "fail", "4.19 per core", "other work takes processors")
+        log = format_record(GuardLog("warn", before=(busy,)))
+        (document["benchmarks"][0]["extra_info"]["sdperf"]["guards"]) = log
+        path.write_text(json.dumps(document))
+        assert main(["baseline", "accept", str(path), "--reason", "x"]) == 0
+        said = capsys.readouterr().out
+        assert (
+            "not fit: sdperf trend leaves 1 of 1 case out\n"
+            "  load: 4.19 per core\n"
+            "  later runs are compared with it all the same; to take the session out again:\n"
+            "    sdperf baseline reject 1\n"
+        ) in said
 
     def test_no_last_run_is_one_message(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)

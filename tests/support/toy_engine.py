@@ -1,6 +1,6 @@
 """An engine for tests: torch itself runs the parts, so that images are those of the plain call.
 
-Its choice's options make it go wrong: ``fault`` ``convert`` or ``load``.
+Its choice's options make it go wrong: ``fault`` ``convert``, ``load`` or ``precision``.
 """
 
 from sdperf.engines.catalogue import EngineChoice
@@ -26,6 +26,10 @@ class ToyEngine:
         self.provider = "ToyProvider"
         self.threads = None
         self._choice = choice
+
+    def require(self, precision):
+        if self._choice.options.get("fault") == "precision":
+            raise EngineError(f"the toy cannot run {precision} on this processor")
 
     def prepare(self, parts, request, say):
         ToyEngine.prepared += 1

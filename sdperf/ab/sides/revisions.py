@@ -24,6 +24,7 @@ from sdperf.ab.sides.worktree import (
 from sdperf.errors import ConfigurationError
 from sdperf.git.command import run_git
 from sdperf.leftovers import note_leftover
+from sdperf.shell import join_command
 from sdperf.units import format_bytes
 
 WORKING_TREE: Final = "."
@@ -131,7 +132,7 @@ def refuse_dirty_submodules(repository: Path) -> None:
         raise ConfigurationError(
             f"the submodule {dirty[0]} has uncommitted changes, which no revision holds",
             expected="submodules that are clean",
-            hint=f"commit or stash them: git -C {dirty[0]} status",
+            hint="commit or stash them: " + join_command(["git", "-C", dirty[0], "status"]),
         )
 
 

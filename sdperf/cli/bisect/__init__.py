@@ -64,8 +64,8 @@ The environment of a program of yours is searched by the Python that its command
 stays as it is.
 
 A step that does not import, install or draw is skipped; one that stays undecided after 18 blocks is
-left open. Where that leaves several suspects, all of them are named, not one of them. The chance of
-a wrong turn in speed is below 1 % over the whole search; docs/bisect.md says why.
+left open. Where that leaves several suspects, all of them are named, not one of them. An error of
+1 % for a wrong turn in speed is shared by the whole search; docs/bisect.md says how.
 
 exit status: 0 found, 1 not found (the bad end is not worse, that cannot be told, or several
 suspects are left), 2 something given cannot be used, 6 void: the good end differs from itself on

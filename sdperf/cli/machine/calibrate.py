@@ -19,6 +19,7 @@ from sdperf.judging.machine_noise import (
     MachineNoise,
     compute_machine_noise,
 )
+from sdperf.outputs import check_result
 from sdperf.record.json import format_record
 from sdperf.report.text.machine_noise import format_machine_noise
 from sdperf.settings import MAX_SLOWDOWN, PRECISION, kinds
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     max_slowdown = arguments.max_slowdown
     out: Path = arguments.out
     pytest_arguments = arguments.arguments or ["benchmarks"]
+    check_result("--out", out, is_folder=True)
     if arguments.saved is not None:
         paths = arguments.saved
         command = ["sdperf", "calibrate", "--from", *(path.name for path in paths)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import check_result
 
 if TYPE_CHECKING:
     from sdperf.report.export import ExportedCase
@@ -65,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.report import export
     from sdperf.store.files import encode_text, write_atomically
 
+    if arguments.output != Path("-"):
+        check_result("-o", arguments.output)
     cases, when = load_cases(arguments.run)
     if arguments.format == "bencher":
         text = export.format_bencher(cases)

@@ -8,6 +8,7 @@ from typing import Final
 
 from sdperf.cli.runs.report import add_run_arguments, load_machine_trends, load_machines
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import check_result
 from sdperf.store.files import encode_text, write_atomically
 
 _EPILOG: Final = """\
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.report.html.files import require_drawing
 
     require_drawing()
+    check_result("-o", arguments.output, is_folder=True)
     machines, source = load_machines(arguments.runs, arguments.baselines)
     trends = load_machine_trends(machines, arguments)
     folder: Path = arguments.output

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sdperf.cli.shared.options import COUNT, add_format, add_option
 from sdperf.cli.shared.output import print_texts
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import check_result
 from sdperf.settings import HISTORY
 from sdperf.streams import CLEAR_LINE
 from sdperf.units import format_quantity
@@ -192,6 +193,8 @@ def _export(database: Database, arguments: argparse.Namespace) -> int:
             got=format_quantity(len(names), "run"),
             hint="-o FOLDER",
         )
+    if to_folder:
+        check_result("-o", arguments.output, is_folder=True)
     lost = 0
     for name in names:
         head = find_run(database, name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.options import add_setting, add_strictness
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import check_result
 from sdperf.report.text.session.cases import Row, format_counts, format_findings, format_table
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.report.text.wrapping import wrap_text
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             limits, max_slowdown=given, suite_slowdown=given, own_slowdowns={}
         )
 
+    if arguments.extract is not None:
+        check_result("--extract", arguments.extract, is_folder=True)
     judged = read_report(arguments.report, adjust)
     for machine, said in judged:
         for line in _format(machine, said):

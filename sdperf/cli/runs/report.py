@@ -12,6 +12,7 @@ from sdperf.cli.runs.compare import add_limit_arguments, read_limits
 from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import add_baselines, require_baselines
 from sdperf.errors import ConfigurationError
+from sdperf.outputs import check_result
 from sdperf.store.baselines import DEFAULT_FOLDER
 from sdperf.units import format_bytes, format_quantity
 
@@ -93,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sdperf.report.text.tune import describe_winner
 
     require_drawing()
+    check_result("-o", arguments.output)
     limits = read_limits(arguments)
     tunings, sweeps = load_tunings(arguments.tune), load_sweeps(arguments.sweep)
     if (tunings or sweeps) and not arguments.runs and not Path(LAST_RUN).exists():

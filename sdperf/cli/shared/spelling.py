@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sdperf.errors import SdperfError
 from sdperf.settings.kinds import PREFIX
+from sdperf.shell import NextStep, list_commands
 
 _MENTION: Final = re.compile(
     re.escape(PREFIX) + r"([a-z][a-z-]*)(?: (?=[A-Z{0-9]|(?:torch|onnx|auto|cpu)\b))?"
@@ -85,5 +86,6 @@ def respell(error: SdperfError, names: Collection[str], settings: Collection[str
             unknown = False
             spelt = say(part)
             parts.append(f"with pytest benchmarks: {spelt}" if unknown else spelt)
-        hint = "; ".join(parts)
+        commands = [tuple(map(say, words)) for words in list_commands(hint)]
+        hint = NextStep("; ".join(parts), commands)
     return SdperfError(what, got=got, expected=expected, hint=hint)

@@ -14,6 +14,7 @@ from sdperf.engines.coreml.running import CoreMlPart, CoreMLSystem, MacSystem
 from sdperf.engines.coreml.settings import read_settings
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError
+from sdperf.record.workload import Precision
 from sdperf.settings import ENGINE
 
 COMPILED_NAME: Final = "model.mlmodelc"
@@ -40,6 +41,9 @@ class CoreMlEngine:
         self._system = system
         self._entries = contextlib.ExitStack()
         self.provider = f"Core ML {self._settings.units}"
+
+    def require(self, precision: Precision) -> None:
+        """Accept every precision of the choice: the runtime computes in each on any machine."""
 
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]

@@ -14,6 +14,7 @@ from sdperf.engines.mlx.tensors import DTYPES, to_mlx, to_torch
 from sdperf.engines.mlx.weights import count_bytes
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.errors import EngineError, GenerationError
+from sdperf.record.workload import Precision
 from sdperf.settings import DEVICE, ENGINE, SIZE
 
 _MAX_MESSAGE: Final = 200
@@ -31,6 +32,9 @@ class MlxEngine:
         """
         self.provider = "mlx"
         self._is_compiled = choice.options.get("compile") == "yes"
+
+    def require(self, precision: Precision) -> None:
+        """Accept every precision of the choice: the runtime computes in each on any machine."""
 
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]

@@ -19,6 +19,7 @@ from sdperf.engines.onnx.running import (
     open_session,
 )
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
+from sdperf.record.workload import Precision
 
 _MULTIPLIES: Final = frozenset({"unet"})
 """The parts whose products an 8-bit setting computes in integers; of others it stores the weights
@@ -41,6 +42,9 @@ class OnnxEngine:
         self._entries = contextlib.ExitStack()
         self._parts: dict[PartName, tuple[SessionPart | BoundSessionPart, Path]] = {}
         self._threads = 0
+
+    def require(self, precision: Precision) -> None:
+        """Accept every precision of the choice: the runtime computes in each on any machine."""
 
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]

@@ -12,6 +12,7 @@ from sdperf.engines.openvino.converting import MODEL_NAME, convert_part
 from sdperf.engines.openvino.importing import openvino
 from sdperf.engines.openvino.running import DEVICE, ProgramPart, require_arithmetic
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
+from sdperf.record.workload import Precision
 
 
 class OpenVinoEngine:
@@ -29,17 +30,22 @@ class OpenVinoEngine:
         self._parts: dict[PartName, ProgramPart] = {}
         self._threads = 0
 
+    def require(self, precision: Precision) -> None:
+        """Check that the processor has instructions for a number format.
+
+        Raises:
+            EngineError: It lacks them; the plugin would compute in float32 and not say so.
+        """
+        require_arithmetic(self._core, precision)
+
     def prepare(
         self, parts: Sequence[Part], request: EngineRequest, say: Callable[[str], None]
     ) -> Mapping[PartName, PreparedPart]:
         """Convert what is not converted yet, and compile each part for one image.
 
         Raises:
-            EngineError: A number format that the processor lacks, an operator that the converter or
-                the runtime lacks, no disk space.
+            EngineError: An operator that the converter or the runtime lacks, no disk space.
         """
-        for dtype in {part.network.dtype for part in parts}:
-            require_arithmetic(self._core, dtype)
         self._threads = request.threads
         return {part.name: self._prepare_part(part, request, say) for part in parts}
 

@@ -22,27 +22,27 @@ MOST_PROGRAMS: Final = 3
 """Programs of a part that are kept: one image's rows, a batch's, and those of its remainder. Each
 has the weights in an order of its own."""
 
-_HINTS: Final[Mapping[torch.dtype, tuple[str, str, Precision]]] = {
-    torch.float32: ("f32", "FP32", "fp32"),
-    torch.bfloat16: ("bf16", "BF16", "bf16"),
-    torch.float16: ("f16", "FP16", "fp16"),
+_HINTS: Final[Mapping[torch.dtype, tuple[str, Precision]]] = {
+    torch.float32: ("f32", "fp32"),
+    torch.bfloat16: ("bf16", "bf16"),
+    torch.float16: ("f16", "fp16"),
 }
-"""The plugin's word for a number format, for being able to compute in it, and ours."""
+"""The plugin's word for a number format, and ours."""
 
 
-def require_arithmetic(core: Any, dtype: torch.dtype) -> None:
+def require_arithmetic(core: Any, precision: Precision) -> None:
     """Refuse a number format that the processor has no instructions for.
 
     The plugin would compute in float32 and not say so.
 
     Args:
         core: The `openvino.Core`.
-        dtype: The format.
+        precision: The format.
 
     Raises:
         EngineError: The processor lacks it.
     """
-    _, ability, precision = _HINTS[dtype]
+    ability = precision.upper()
     abilities = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
     if ability not in abilities:
         raise EngineError(
@@ -124,7 +124,7 @@ class ProgramPart:
         return self._requests[rows]
 
     def _compile(self, rows: int) -> Any:
-        hint, _, precision = _HINTS[self._dtype]
+        hint, precision = _HINTS[self._dtype]
         settings = {
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": self._threads,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sdperf.errors import RecordError
 from sdperf.judging.session.words import format_sessions_missing
@@ -17,10 +17,16 @@ from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import shorten_case
 from sdperf.record.workload import Variant
+from sdperf.settings import THREADS
 from sdperf.store.baselines import AcceptedSession, BaselineStore
 from sdperf.store.images import ImageStore
 from sdperf.store.runs import SavedCase, parse_case
 from sdperf.units import format_change, format_names, format_quantity
+
+NOT_HELD: Final = "no compared run holds this case"
+"""Reason of a case without a baseline, where no session has it under another id either."""
+
+_SAVE: Final = "pytest benchmarks --benchmark-autosave"
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,62 @@ def describe_renamed(
         f"now: {was} is {now}. Cases are compared by id: name the axes as then, or save a run "
         "with these"
     )
+
+
+def explain_absence(
+    sessions: Sequence[ComparedSession], name: str, measured: Measurement
+) -> tuple[str, str]:
+    """Say why no session holds a case: perhaps one does under another id. Pure.
+
+    Args:
+        sessions: The sessions compared with, oldest first; none of them holds this id.
+        name: The case, by its test id.
+        measured: Its current measurement.
+
+    Returns:
+        The reason, and what to do in place of accepting a run.
+    """
+    if not sessions:
+        return "there is no run to compare with", _SAVE
+    held = [
+        (one, other, case.measurement)
+        for one in reversed(sessions)
+        for other, case in one.cases.items()
+        if case.measurement is not None
+    ]
+    for one, other, then in held:
+        if _differ_by_an_axis(other, name) and (
+            _describe_work(other, then) == _describe_work(name, measured)
+        ):
+            return (
+                f"{one.source} has it under another id, {shorten_case(other)}",
+                "name the axes as then",
+            )
+    for one, other, then in held:
+        if _describe_work(other, _automatic(then)) == _describe_work(name, _automatic(measured)):
+            typed = then.variant.threads
+            return (
+                f"measured with {_describe_threads(measured)}; {one.source} has it with "
+                f"{_describe_threads(then)}",
+                f"pytest without {THREADS}"
+                if typed is None
+                else f"pytest benchmarks {THREADS} {typed}",
+            )
+    return NOT_HELD, _SAVE
+
+
+def _automatic(one: Measurement) -> Measurement:
+    """Return a measurement whose number of threads nobody typed."""
+    return dataclasses.replace(one, variant=dataclasses.replace(one.variant, threads=None))
+
+
+def _describe_threads(one: Measurement) -> str:
+    typed = one.variant.threads
+    if typed is not None:
+        return format_quantity(typed, "thread")
+    if one.worker_threads is None:
+        return "the automatic number"
+    return f"{one.worker_threads}, the automatic number"
 
 
 def _describe_work(name: str, one: Measurement) -> tuple[str, str, Variant, int]:

@@ -24,7 +24,11 @@ from sdperf.judging.floors import (
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.base import Held, find_held, judge_inside, judge_work
-from sdperf.judging.session.comparison import ComparedSession, Comparison
+from sdperf.judging.session.comparison import (
+    ComparedSession,
+    Comparison,
+    explain_absence,
+)
 from sdperf.judging.session.held import HeldCase, take_medians
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome
@@ -191,13 +195,14 @@ def _find_history(
     if not comparison.is_asked or any(saved is not None for saved in held.cases):
         return held, None
     if held.difference is not None:
-        step = held.difference.suggest("save or accept a run to compare with")
-        return held, Finding(Outcome.INCOMPARABLE, "latency", held.difference.reason, step)
+        suggested = held.difference.suggest("save or accept a run to compare with")
+        return held, Finding(Outcome.INCOMPARABLE, "latency", held.difference.reason, suggested)
+    reason, step = explain_absence(comparison.sessions, case, measurement)
     return held, Finding(
         Outcome.NO_BASELINE,
         "latency",
-        "no compared run holds this case" if held.cases else "there is no run to compare with",
-        "pytest benchmarks --benchmark-autosave, or sdperf baseline accept --reason TEXT",
+        reason,
+        f"{step}, or sdperf baseline accept --reason TEXT",
     )
 
 

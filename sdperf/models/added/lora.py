@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError
 from sdperf.models.added.patterns import LONGEST_NAME, find_costly_pattern, find_odd_name
+from sdperf.models.added.ranks import find_excessive_rank, find_largest_rank
 from sdperf.models.hashing import compute_file_hashes
-from sdperf.models.headers import check_safetensors, read_metadata, read_tensor_names
+from sdperf.models.headers import (
+    check_safetensors,
+    read_metadata,
+    read_tensor_names,
+    read_tensor_shapes,
+)
 from sdperf.models.layout import parse_json_object
 from sdperf.record.workload import LoraUse
 from sdperf.settings import LORA, SUBJECT
@@ -31,6 +37,9 @@ _CONFIGURATION: Final = "lora_adapter_metadata"
 
 _NAMES_CODE: Final = ("megatron_config", "auto_mapping")
 """Arguments by which peft imports a module that another argument names."""
+
+_REPEATS_LAYERS: Final = "layer_replication"
+"""The argument by which peft makes copies of a model's layers."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +198,10 @@ def _check_names(path: Path, where: str) -> None:
 
 
 def _check_metadata(path: Path, where: str) -> None:
-    """Refuse a file that tells peft to import a module, or to match names for a very long time.
+    """Refuse a file whose configuration tells peft to do more than to load its weights.
 
-    Some versions of peft import any name.
+    That is to import a module (some versions of peft import any name), to make matrices or layers
+    for which the file has no weights, or to match names for a very long time.
     """
     said = read_metadata(path, where).get(_CONFIGURATION)
     if not isinstance(said, str):
@@ -205,6 +215,22 @@ def _check_metadata(path: Path, where: str) -> None:
                 expected="a LoRA for diffusers",
                 hint="remove the entry from its metadata",
             )
+        if key.rpartition(".")[2] == _REPEATS_LAYERS and value:
+            raise ModelError(
+                f"{where} repeats layers of the model, each with weights of its own",
+                got=f"{ascii(key)[:80]}: {ascii(value)[:80]}",
+                expected="a LoRA for diffusers, which adds to the layers that there are",
+                hint="remove the entry from its metadata",
+            )
+    largest = find_largest_rank(read_tensor_shapes(path, where))
+    excessive = find_excessive_rank(configuration, largest)
+    if excessive is not None:
+        raise ModelError(
+            f"{where} asks for matrices of a larger rank than it has",
+            got=excessive,
+            expected=f"{largest} or less, the largest rank of its matrices",
+            hint="save the LoRA again with the program that trained it",
+        )
     costly = find_costly_pattern(configuration)
     if costly is not None:
         raise ModelError(

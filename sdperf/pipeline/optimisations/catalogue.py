@@ -32,6 +32,9 @@ OPTIMISATIONS: Final[dict[str, Optimisation]] = {one.name: one for one in ALL}
 QUANTISATIONS: Final = tuple(one.name for one in ALL if one.group == WEIGHTS)
 """The optimisations that store weights in fewer bits."""
 
+DIFFUSERS_CACHES: Final = tuple(one.name for one in ALL if not one.recorded)
+"""diffusers' own caches, which decide on the host in each step."""
+
 
 def parse_optimisations(text: str) -> tuple[str, ...]:
     """Parse ``channels_last+compile``; ``none`` is the plain pipeline.
@@ -121,6 +124,9 @@ def find_conflict(names: Sequence[str]) -> str | None:
             )
         if not one.recorded and is_recorded(names):
             return f"{one.name} decides on the host in each step, which no recording can repeat"
+        for other in names:
+            if other in one.excludes:
+                return f"{one.name} or {other}, not both: {one.excludes[other]}"
     return None
 
 

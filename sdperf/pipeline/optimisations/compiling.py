@@ -8,10 +8,13 @@ from typing import Any, Final
 import torch
 
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.caches.installed import InstalledCache
 
 COMPILE_LIMIT: Final = 64
 """The most shapes for which one piece of code is compiled. Beyond them torch silently runs it
 uncompiled, and its own limit of 8 is less than the number of prompts of a stream."""
+
+_DYNAMIC: Final = "compile_blocks_dynamic"
 
 _TUNED: Final[dict[str, Any]] = {
     "coordinate_descent_tuning": True,
@@ -25,23 +28,27 @@ _TUNED: Final[dict[str, Any]] = {
 def compile_function(
     function: Callable[..., Any], names: Collection[str] = ()
 ) -> Callable[..., Any]:
-    """Compile a network's call for the shapes that it meets; the first call of each is long.
+    """Compile a network's call; the first call of each shape is long, unless they are dynamic.
 
     Args:
         function: The call.
         names: Optimisations that are on.
     """
     allow_shapes()
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False, **_options(names))
+    is_dynamic = _DYNAMIC in names
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=is_dynamic, **_options(names))
     return compiled
 
 
-def compile_blocks(denoiser: Any, names: Collection[str]) -> None:
+def compile_blocks(
+    denoiser: Any, names: Collection[str], cache: InstalledCache | None = None
+) -> None:
     """Compile a denoiser's repeated blocks, in place.
 
     Args:
         denoiser: The network.
         names: Optimisations that are on.
+        cache: diffusers' cache in the denoiser; ``None`` where there is none.
 
     Raises:
         ConfigurationError: The denoiser names no such blocks.
@@ -54,9 +61,12 @@ def compile_blocks(denoiser: Any, names: Collection[str]) -> None:
             hint="use compile instead of compile_blocks",
         )
     allow_shapes()
-    is_dynamic = "compile_blocks_dynamic" in names
+    if cache is not None:
+        cache.compile_inside(lambda function: compile_function(function, names))
     for block in blocks:
-        block.compile(dynamic=is_dynamic, **_options(names))  # as compile_repeated_blocks does
+        if cache is None or block not in cache.blocks:
+            # As compile_repeated_blocks does.
+            block.compile(dynamic=_DYNAMIC in names, **_options(names))
 
 
 def find_repeated_blocks(denoiser: Any) -> frozenset[str]:

@@ -50,6 +50,7 @@ class Optimisation:
         group: Name of its group; at most one optimisation of a group can be on.
         needs: Optimisations of which at least one has to be on too; empty needs none.
         needs_recorded: The same as ``needs``, but only where calls are recorded.
+        excludes: Optimisations that cannot be on beside it, each with the reason.
         recorded: Whether it can be on where calls are recorded: it reads no result on the host and
             counts no steps there.
         capability: The least compute capability of a CUDA device that it runs on.
@@ -72,6 +73,7 @@ class Optimisation:
     group: str | None = None
     needs: tuple[str, ...] = ()
     needs_recorded: tuple[str, ...] = ()
+    excludes: dict[str, str] = field(default_factory=dict)
     recorded: bool = True
     capability: tuple[int, int] | None = None
     images_per_call: int = 1
@@ -135,6 +137,19 @@ def _step_cache(interval: int) -> Optimisation:
     )
 
 
+def _cache(name: str, summary: str) -> Optimisation:
+    """Make the entry of one of diffusers' caches, which decide in each step."""
+    reason = "it decides in each step, between blocks that compile_blocks compiles one by one"
+    return Optimisation(
+        name,
+        summary,
+        sort="approximate",
+        group="step cache",
+        recorded=False,
+        excludes={"compile": reason},
+    )
+
+
 def _weights(name: str, summary: str, **more: Any) -> Optimisation:
     needed = ("torchao", EXTRA)
     return Optimisation(
@@ -185,6 +200,15 @@ ALL: Final = (
     Optimisation(
         "real_rotary",
         "positions turn queries and keys in real numbers, which compiled code fuses",
+    ),
+    Optimisation(
+        "fused_gelu",
+        "GELU is taken in the kernel of the product before it",
+        refusals=_ONLY_CUDA,
+        excludes=dict.fromkeys(
+            ("int8_weights", "int8_dynamic", "int4_weights", "float8", "float8_blocks"),
+            "the kernel takes weights as they are",
+        ),
     ),
     _weights(
         "int8_weights", "weights of all networks in int8, arithmetic as before; no VAE encoder"
@@ -305,18 +329,17 @@ ALL: Final = (
     ),
     *(_batch(images) for images in (2, 4, 8, 16)),
     *(_step_cache(interval) for interval in (2, 3, 5)),
-    Optimisation(
+    _cache(
         "first_block_cache",
-        "a step whose first block changed little takes the other blocks' results of the last one",
-        sort="approximate",
-        group="step cache",
-        recorded=False,
+        "a step whose first block changed little takes the rest of the last one",
     ),
-    Optimisation(
+    _cache(
         "taylorseer_cache",
         "every third step is computed, attention of the two after it extrapolated",
-        sort="approximate",
-        group="step cache",
-        recorded=False,
     ),
+    _cache(
+        "mag_cache", "steps whose blocks change little, by ratios of a first picture, are left out"
+    ),
+    _cache("pyramid_attention", "attention of every second step is that of the step before"),
+    _cache("faster_cache", "most late steps take the side without a prompt from an earlier step"),
 )

@@ -20,6 +20,8 @@ from sdperf.pipeline.optimisations.attention import (
     refuse_kept_choice,
     rotate_in_real_numbers,
 )
+from sdperf.pipeline.optimisations.caches.installed import find_cache, install_cache
+from sdperf.pipeline.optimisations.caches.kinds import CACHES
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.pipeline.optimisations.compiling import (
     compile_blocks,
@@ -31,9 +33,9 @@ from sdperf.pipeline.optimisations.cuda_graphs import (
     graph_networks,
     graph_text_encoders,
 )
+from sdperf.pipeline.optimisations.feed_forward import fuse_gelu
 from sdperf.pipeline.optimisations.memory import keep_freed_memory
 from sdperf.pipeline.optimisations.quantisation import quantise_networks
-from sdperf.pipeline.optimisations.step_cache import DIFFUSERS_CACHES, enable_cache
 from sdperf.settings import OPTIMISATIONS
 
 _COMPILED: Final = ("compile", "compile_blocks", "compile_blocks_dynamic")
@@ -58,10 +60,11 @@ def optimise_networks(pipeline: Any, names: Collection[str]) -> None:
         "keep_freed_memory": lambda _: keep_freed_memory(),
         "resident_vae": _keep_vae_in_float32,
         "fused_projections": lambda one: fuse_query_key_value(one, find_denoiser(one)),
+        "fused_gelu": lambda one: fuse_gelu(find_denoiser(one)),
         "real_rotary": lambda one: rotate_in_real_numbers(find_denoiser(one)),
         **{name: functools.partial(_quantise, name=name) for name in QUANTISATIONS},
         **{name: functools.partial(_attend_by, name=name) for name in OTHERS_KERNELS},
-        **{name: functools.partial(_cache_steps, name=name) for name in DIFFUSERS_CACHES},
+        **{name: functools.partial(_cache_steps, name=name) for name in CACHES},
         "compile_blocks": functools.partial(_compile_blocks, names=names),
         "compile_blocks_dynamic": functools.partial(_compile_blocks, names=names),
         "compile": functools.partial(_compile_denoiser, names=names),
@@ -134,11 +137,11 @@ def _attend_by(pipeline: Any, name: str) -> None:
 
 
 def _cache_steps(pipeline: Any, name: str) -> None:
-    enable_cache(find_denoiser(pipeline), name)
+    install_cache(pipeline, find_denoiser(pipeline), name)
 
 
 def _compile_blocks(pipeline: Any, names: Collection[str]) -> None:
-    compile_blocks(find_denoiser(pipeline), names)
+    compile_blocks(find_denoiser(pipeline), names, find_cache(pipeline))
 
 
 def _compile_denoiser(pipeline: Any, names: Collection[str]) -> None:

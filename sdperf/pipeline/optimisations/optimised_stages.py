@@ -9,12 +9,13 @@ from typing import Any, Final
 import torch
 
 from sdperf.images.png import encode_fast_png, encode_png, encode_stored_png
+from sdperf.pipeline.optimisations.caches.installed import bind_cache
+from sdperf.pipeline.optimisations.caches.step_cache import StepCache
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call, find_cache_interval
 from sdperf.pipeline.optimisations.compiling import compile_function
 from sdperf.pipeline.optimisations.cuda_graphs import Graphed, RecordGraph
 from sdperf.pipeline.optimisations.denoising import DenoisingLoop, check_recordable, make_loop
 from sdperf.pipeline.optimisations.embeddings import keep_embeddings
-from sdperf.pipeline.optimisations.step_cache import StepCache
 from sdperf.pipeline.separable import PromptEmbeds, SeparableStages
 from sdperf.pipeline.stages import Noise, OnStep, Pixels, Stages
 
@@ -43,6 +44,7 @@ def optimise_stages(
         stages = OptimisedStages(stages, names, record)
     elif "embed_cache" in names:
         keep_embeddings(stages.pipeline)
+    bind_cache(stages)
     stages.images_per_call = count_images_per_call(names)
     stages.encode_png = next((_ENCODERS[name] for name in names if name in _ENCODERS), encode_png)
     return stages

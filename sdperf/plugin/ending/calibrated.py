@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from sdperf.errors import ConfigurationError
 from sdperf.judging.support import CaseNoise, explain_unsupported, suggest_limit
 from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import shorten_case
+from sdperf.shell import join_command
 from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ def check_typed_limits(live: LiveSession, cases: list[str]) -> None:
             got=f"{where} limit of {case}, the noisiest of {len(refused)} such cases",
             hint=f"use {suggest_limit(noise)}"
             if case not in live.asked.limits
-            else f"widen the marker, deselect the case, or settle it with sdperf ab ({case})",
+            else "widen the marker, deselect the case, or settle it: "
+            + join_command(["sdperf", "ab", "HEAD", ".", "--cases", shorten_case(case)]),
         )
 
 

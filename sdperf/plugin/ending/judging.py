@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdperf.errors import SdperfError
 from sdperf.judging.doubts.processes import judge_processes
 from sdperf.judging.session.comparison import (
+    NOT_HELD,
     Comparison,
     compare_with_accepted,
     compare_with_saved,
@@ -239,10 +240,13 @@ def _explain_no_overlap(comparison: Comparison, rows: list[Row], renamed: str | 
     names = {name for one in sessions for name in one.cases}
     if not sessions or not measured or names & {row.verdict.case for row in measured}:
         return None
+    asked = "were they renamed, or is pytest run from another folder?"
+    said = [one for row in measured for one in row.verdict.told]
+    if any(one.outcome is Outcome.NO_BASELINE and one.reason != NOT_HELD for one in said):
+        asked = "the lines below say why"
     return (
         f"no overlap: {sessions[-1].source} holds no case of this run "
-        f"({format_quantity(len(measured), 'case')}); "
-        f"{renamed or 'were they renamed, or is pytest run from another folder?'}"
+        f"({format_quantity(len(measured), 'case')}); {renamed or asked}"
     )
 
 

@@ -23,6 +23,7 @@ from sdperf.plugin.live.stored import StoredRun
 from sdperf.plugin.live.suites import SessionSuites
 from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.progress import LiveLine
+from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.judging.session.limits import Limits
@@ -200,7 +201,7 @@ def take_over_host(asked: AskedComparison, host: Any) -> None:
         raise ConfigurationError(
             f"there is no saved run{named} to compare with",
             got=f"{', '.join(numbers[-_SHOWN_RUNS:]) or 'none'} in {host.storage}",
-            hint=f"pytest benchmarks --benchmark-compare={numbers[-1]}"
+            hint=join_command(["pytest", "benchmarks", f"--benchmark-compare={numbers[-1]}"])
             if numbers
             else "save one first: pytest benchmarks --benchmark-autosave",
         )

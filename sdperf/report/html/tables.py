@@ -34,7 +34,7 @@ _COLUMNS: Final = (
     ("rate", "images/s"),
     ("ssim", "SSIM"),
     ("tile", "worst tile"),
-    ("memory", "memory"),
+    ("memory", "workers' memory"),
     ("energy", "energy/image"),
 )
 

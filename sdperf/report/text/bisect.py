@@ -180,9 +180,8 @@ def describe_effort(report: BisectReport) -> str:
     if skipped:
         words.append(f"{skipped} skipped")
     if any(target.aspect == "speed" for target in state.targets):
-        words.append(
-            f"chance of a wrong turn in speed below {state.question.options.alpha * 100:g} %"
-        )
+        alpha = state.question.options.alpha
+        words.append(f"an error of {alpha * 100:g} % for a wrong turn in speed, shared")
     return ", ".join(words)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line
 from sdperf.report.text.wrapping import WIDTH
+from sdperf.streams import strip_controls
 from sdperf.units import shorten, shorten_apart
 
 
@@ -56,8 +57,11 @@ def _cut_names(table: Table, rows: list[list[str]], room: int) -> list[list[str]
 
 
 def _cut(table: Table) -> list[list[str]]:
-    """Return header and rows with cells cut to their columns' limits; rows stay distinct."""
-    rows = [table.header, *table.rows]
+    """Return header and rows with cells cut to their columns' limits; rows stay distinct.
+
+    Cells are cleaned first, since that can make them longer.
+    """
+    rows = [[strip_controls(cell) for cell in row] for row in (table.header, *table.rows)]
     cut = [
         [row[number] for row in rows]
         if column.most is None

@@ -51,8 +51,9 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     of its lines but the last ends with a backslash. A word of a command is never divided: one that
     is longer than a line makes the line longer.
 
-    The commands in a `NextStep` are known. In other texts they are recognised by what an argument
-    looks like, so that a lower-case word without an option before it ends one.
+    The commands in a `NextStep` are known. In other texts, which only the package's own source
+    writes, they are recognised by what an argument looks like, so that a lower-case word without an
+    option before it ends one.
 
     >>> wrap_text("an example of what to type: sdperf resume", 36)
     ['an example of what to type:', 'sdperf resume']
@@ -111,12 +112,12 @@ def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str
         stream: Where it is printed; in a pipe or a log a message stays one line, to be searched.
     """
     is_read = stream is not None and not stream.closed and stream.isatty()
-    clean = [strip_controls(part) for part in parts]
+    clean = [part if part == strip_controls(part) else strip_controls(part) for part in parts]
     start = f"{head}: " if head else ""
     if not is_read:
         return start + "; ".join(clean)
     width = max(shutil.get_terminal_size().columns, _NARROWEST) - (0 if head else _ANNOUNCED)
-    said = [(f"{start}{clean[0]}", ""), *((part, "    ") for part in clean[1:])]
+    said = [(start + clean[0], ""), *((part, "    ") for part in clean[1:])]
     return "\n".join(
         line
         for part, indent in said

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from sdperf.device import Device
-from sdperf.engines.attaching import attach_engine, make_engine
+from sdperf.device import Device, DeviceKind
+from sdperf.engines.attaching import attach_engine, check_precision, make_engine
 from sdperf.engines.cache import EngineCache, locate_engine_cache
 from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.protocol import Engine, EngineRequest
@@ -68,19 +68,38 @@ def check_hostable(spec: WorkerSpec) -> None:
         )
 
 
-def host_engine(pipeline: Any, spec: WorkerSpec, device: Device) -> HostedEngine:
+def open_engine(spec: WorkerSpec, device: DeviceKind) -> Engine:
+    """Import a spec's engine, and check all that it would refuse before anything is loaded.
+
+    Args:
+        spec: What the worker was asked for.
+        device: Kind of the device that the pipeline will be on.
+
+    Raises:
+        ConfigurationError: There is no such engine, or it does not go with what else is asked.
+        EngineError: It is missing, cannot run on the device, or lacks the precision there.
+    """
+    check_hostable(spec)
+    choice = ENGINES[spec.engine]
+    check_precision(choice, spec.precision)
+    engine = make_engine(choice, device)
+    engine.require(spec.precision)
+    return engine
+
+
+def host_engine(pipeline: Any, engine: Engine, spec: WorkerSpec, device: Device) -> HostedEngine:
     """Let an engine run a pipeline's networks, in place.
 
     Args:
         pipeline: A `diffusers.DiffusionPipeline`, just loaded.
+        engine: The engine of the spec, opened.
         spec: What the worker was asked for, checked.
         device: Where the pipeline is.
 
     Raises:
-        EngineError: The engine is missing, or cannot take the pipeline.
+        EngineError: The engine cannot take the pipeline.
     """
     choice = ENGINES[spec.engine]
-    engine = make_engine(choice, device.kind)
     shape = spec.shape or EngineShape(None, None, guided=True)
     asked = Workload(
         model=spec.model.name,

@@ -32,6 +32,7 @@ from sdperf.run.messages import (
 from sdperf.run.quality.questions import Question
 
 if TYPE_CHECKING:
+    from sdperf.engines.protocol import Engine
     from sdperf.pipeline.stages import Stages
     from sdperf.pipeline.tokenize_ahead import TokenizeAhead
     from sdperf.run.worker.executed import ExecutionCount
@@ -75,6 +76,7 @@ class LoadedPipeline:
         self._threads: int | None = None
         self._leftovers: tuple[str, ...] = ()
         self._without_effect: dict[tuple[object, ...], tuple[str, ...]] = {}
+        self._opened_engine: Engine | None = None
         self._hosted: HostedEngine | None = None
         self.device: Device
         self.report: WorkerReport = self._on_device(lambda: self._load(spec))
@@ -252,7 +254,7 @@ class LoadedPipeline:
 
         def drop() -> None:
             self._stages = self._ahead = self._pipeline = self._own_scheduler = None
-            self._separate = self._hosted = None
+            self._separate = self._opened_engine = self._hosted = None
             self.device.empty_cache()
 
         self._on_device(drop)
@@ -274,11 +276,11 @@ class LoadedPipeline:
         from sdperf.pipeline.input_pictures import find_picture_call
         from sdperf.pipeline.weights import count_weight_bytes, is_offloaded
 
-        if spec.engine != TORCH:
-            from sdperf.run.worker.hosting import check_hostable
-
-            check_hostable(spec)
         self.device = select_device(spec.device, spec.slot)
+        if spec.engine != TORCH:
+            from sdperf.run.worker.hosting import open_engine
+
+            self._opened_engine = open_engine(spec, self.device.kind)
         make = plain_subject if spec.subject is None else load_subject(spec.subject, spec.code)
         formats = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         torch_dtype = formats[spec.precision]
@@ -335,10 +337,10 @@ class LoadedPipeline:
 
     def _host(self, pipeline: Any, spec: WorkerSpec) -> Any:
         """Hand the pipeline's networks to another engine, where one was asked for."""
-        if spec.engine != TORCH:
+        if self._opened_engine is not None:
             from sdperf.run.worker.hosting import host_engine
 
-            self._hosted = host_engine(pipeline, spec, self.device)
+            self._hosted = host_engine(pipeline, self._opened_engine, spec, self.device)
         return pipeline
 
     def _bind(self, request: RoundRequest) -> tuple[Stages, TokenizeAhead]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sdperf.pipeline.optimisations.caches.installed import find_cache
 from sdperf.record.workload import Workload
 from sdperf.units import format_quantity
 
@@ -35,6 +36,10 @@ def list_without_effect(
         if long:
             cut = format_quantity(len(long), "prompt")
             found.append(f"the ends of {cut} of {len(texts)}: {name} takes {limit} tokens")
+    cache = find_cache(pipeline)
+    if cache is not None and cache.left_out <= 0:
+        steps = format_quantity(workload.num_inference_steps, "step")
+        found.append(f"{cache.name}, which computed every block in {steps}")
     return tuple(found)
 
 

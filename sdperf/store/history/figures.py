@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sdperf.record.measurement import GuardLog, Measurement
+from sdperf.record.guard import explain_disturbance
+from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Outcome
 from sdperf.record.workload import SYNC_REFERENCES
 from sdperf.store.runs import MOST_ROUNDS, SavedCase, is_duration
@@ -89,7 +90,9 @@ def extract_figures(case: SavedCase, stats: Mapping[str, Any], outcome: object) 
     return Figures(
         outcome=said,
         unusable=unusable,
-        disturbance=None if guards is None else _find_disturbance(guards),
+        disturbance=None
+        if guards is None
+        else text(explain_disturbance(guards.before, guards.during, guards.after)),
         rounds=None if unusable else len(measured.rounds_s),
         excluded_rounds=None if guards is None else len(guards.excluded),
         seconds_per_image=None if unusable else measured.seconds_per_image,
@@ -132,21 +135,6 @@ def _read_scores(measured: Measurement) -> tuple[float | None, float | None]:
         if found:
             return min(one.ssim for one in found), min(one.worst_tile_ssim for one in found)
     return None, None
-
-
-def _find_disturbance(guards: GuardLog) -> str | None:
-    """Say which guard failed around the rounds, or that heat changed while they ran.
-
-    Rounds in which a guard failed were measured again. A mere warning (a share of a virtual
-    machine's time, a governor) is the everyday noise of many machines.
-    """
-    for guard in guards.during:
-        if "thermal" in guard.name:
-            return text(f"{guard.name}: {guard.sentence}")
-    for guard in (*guards.before, *guards.after):
-        if guard.state == "fail":
-            return text(f"{guard.name}: {guard.value}")
-    return None
 
 
 def as_object(value: object) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from sdperf.device import DeviceInfo
 from sdperf.engines.catalogue import ENGINES
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import (
+    DIFFUSERS_CACHES,
     OPTIMISATIONS,
     PLAIN,
     QUANTISATIONS,
@@ -56,7 +57,7 @@ NOT_SEARCHED: Final = {
         ("flash_attention3", "sage_attention"), "each needs a package that has to be built"
     ),
     **dict.fromkeys(
-        ("first_block_cache", "taylorseer_cache"), "what they save depends on the picture"
+        DIFFUSERS_CACHES, "what it saves depends on the picture, and it fits some networks only"
     ),
     **dict.fromkeys(QUANTISATIONS, "each needs a package of its own, and compiled code to pay"),
 }

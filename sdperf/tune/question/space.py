@@ -94,8 +94,9 @@ def choose_plain_keys(setting: TrialSetting) -> dict[str, Choice]:
     }
 
 
-def _drop_unrecorded(names: list[str]) -> list[str]:
-    """Leave out what cannot be recorded, where something is recorded."""
+def _drop_excluded(names: list[str]) -> list[str]:
+    """Leave out what others exclude, and what cannot be recorded where something is."""
+    names = [name for name in names if not OPTIMISATIONS[name].excludes.keys() & set(names)]
     if not is_recorded(names):
         return names
     kept = []
@@ -154,8 +155,8 @@ class Space:
         Impossible parts of a point are left out: batches are cut to a worker's share, a loop on the
         device is dropped where the scheduler does not allow it, an engine where it lacks the
         precision (the first one of the search that has it runs), beside another engine than torch
-        the optimisations that change torch's networks, and where calls are recorded those that no
-        recording can repeat.
+        the optimisations that change torch's networks, those that exclude another one, and
+        where calls are recorded those that no recording can repeat.
 
         Raises:
             ConfigurationError: A dimension is missing, or a choice does not belong to it.
@@ -180,7 +181,7 @@ class Space:
             names = [name for name in names if not {name, *OPTIMISATIONS[name].needs} & _LOOPS]
         if engine != TORCH:
             names = [name for name in names if name not in list_of_torch(names)]
-        names = _drop_unrecorded(names)
+        names = _drop_excluded(names)
         workers = int(point[WORKERS.name])
         share = math.ceil(self.images / workers)
         return TrialSetting(

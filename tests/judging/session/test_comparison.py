@@ -8,6 +8,7 @@ from sdperf.judging.session.comparison import (
     ComparedSession,
     describe_elsewhere,
     describe_renamed,
+    explain_absence,
 )
 from sdperf.record.workload import Variant
 from sdperf.store.images import ImageStore
@@ -59,3 +60,55 @@ def test_a_saved_run_that_helps_is_named_with_what_to_type():
     )
     assert describe_elsewhere([accepted], [saved], [PLAIN]) == []
     assert describe_elsewhere([accepted], [], [PLAIN, NAMED]) == []
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "reason", "step"),
+    [
+        (
+            None,
+            2,
+            "measured with 2 threads; a.json has it with 4, the automatic number",
+            "pytest without",
+        ),
+        (
+            1,
+            2,
+            "measured with 2 threads; a.json has it with 1 thread",
+            "pytest benchmarks --sd-threads 1",
+        ),
+        (
+            1,
+            None,
+            "measured with 4, the automatic number; a.json has it with 1",
+            "pytest benchmarks --sd-threads 1",
+        ),
+    ],
+)
+def test_a_case_without_a_baseline_says_that_the_baseline_has_other_threads(
+    then, now, reason, step
+):
+    def case(threads):
+        one = measurement(variant=Variant("fp32", threads=threads), worker_threads=threads or 4)
+        return f"bench.py::test_latency[{one.variant.id}]", one
+
+    (saved, held), (name, measured) = case(then), case(now)
+    told, do = explain_absence([session("a.json", **{saved: held})], name, measured)
+    assert told.startswith(reason)
+    assert do.startswith(step)
+    other = "bench.py::test_batch[fp32-sync-1w]"
+    assert explain_absence([session("a.json", **{other: held})], name, measured) == (
+        "no compared run holds this case",
+        "pytest benchmarks --benchmark-autosave",
+    )
+
+
+def test_a_case_without_a_baseline_says_that_the_baseline_has_another_id():
+    saved = session("baseline 0003", **{PLAIN: measurement()})
+    other = session("baseline 0004", **{"bench.py::test_batch[x]": measurement()})
+    told = explain_absence([saved, other], NAMED, measurement())
+    assert told == (
+        "baseline 0003 has it under another id, latency[fp32-sync-1w]",
+        "name the axes as then",
+    )
+    assert explain_absence([], NAMED, measurement())[0] == "there is no run to compare with"

@@ -48,6 +48,23 @@ def outcome(judged):
     return Verdict(CASE, judged.findings).outcome
 
 
+def test_a_case_with_other_threads_says_so_and_what_to_type(tmp_path):
+    typed = dataclasses.replace(
+        result(), measurement=measurement(variant=Variant(threads=2), worker_threads=2)
+    )
+    comparison = Comparison(is_asked=True, sessions=(session(tmp_path, worker_threads=1),))
+    case = CASE.replace("1w", "1w-2t")
+    (told,) = [
+        one
+        for one in Gate(comparison, None, MemoryLimits()).judge(case, typed).findings
+        if one.outcome is Outcome.NO_BASELINE and one.gate == "latency"
+    ]
+    assert told.reason == (
+        "measured with 2 threads; baseline 0001 has it with 1, the automatic number"
+    )
+    assert told.next_step == "pytest without --sd-threads, or sdperf baseline accept --reason TEXT"
+
+
 def test_memory_that_grew_by_more_than_both_limits_is_heavier(tmp_path):
     before = [session(tmp_path, memory=MemoryUsage(peak_rss_bytes=GIB))]
     assert outcome(judge(before, result(MemoryUsage(peak_rss_bytes=GIB)))) is Outcome.PASS

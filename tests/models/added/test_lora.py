@@ -211,6 +211,34 @@ def test_a_configuration_in_it_that_names_code_is_refused(tiny_folder, save, ins
     assert resolve(tiny_folder("qwen-image"), str(path)).loras
 
 
+@pytest.mark.parametrize(
+    ("said", "message", "got"),
+    [
+        ({"transformer.r": 10**12}, "a larger rank than it has", "transformer.r: 1000000000000"),
+        (
+            {"transformer.r": 1, "transformer.rank_pattern": {"to_q": 10**9}},
+            "a larger rank than it has",
+            "transformer.rank_pattern: 1000000000",
+        ),
+        (
+            {"transformer.layer_replication": [[0, 10**6]]},
+            "repeats layers of the model",
+            "'transformer.layer_replication': [[0, 1000000]]",
+        ),
+    ],
+)
+def test_a_configuration_in_it_that_takes_memory_without_weights_is_refused(
+    tiny_folder, save, installed, said, message, got
+):
+    path = save("huge", metadata={"lora_adapter_metadata": json.dumps(said)})
+    with pytest.raises(ModelError, match=rf"the LoRA huge\.safetensors .*{message}") as told:
+        resolve(tiny_folder("qwen-image"), str(path))
+    assert told.value.got == got
+    plain = {"transformer.r": 2, "transformer.layer_replication": None}
+    path = save("usual", metadata={"lora_adapter_metadata": json.dumps(plain)})
+    assert resolve(tiny_folder("qwen-image"), str(path)).loras
+
+
 def test_a_pipeline_without_loras_says_so():
     with pytest.raises(ModelError, match="takes no LoRA"):
         lora.load_loras(object(), [object()])

@@ -103,6 +103,10 @@ def test_all_that_was_asked_for_is_there(page):
     assert page.count('class="prompt"') == 8
 
 
+def test_the_table_says_whose_memory_it_shows(page):
+    assert '<th scope="col" class="n">workers&#39; memory</th>' in page
+
+
 def test_the_rows_say_every_verdict_once(folder):
     machine = judged(real_run(), slowed(real_run(), 1.6, only="test_throughput"))
     rows = list_rows(machine)

@@ -58,7 +58,7 @@ def test_each_ending_has_its_headline(ending, words):
 def test_the_effort_and_the_error_are_said():
     words = words_of(report(steps=FOUND))
     assert "3 tests over 3 commits, 12 blocks, 30.0 s" in words
-    assert "chance of a wrong turn in speed below 1 %" in words
+    assert "an error of 1 % for a wrong turn in speed, shared" in words
 
 
 def test_a_range_names_every_suspect_and_why_it_could_not_be_told():

@@ -38,6 +38,7 @@ def toys(monkeypatch, tmp_path):
         toy_choice(),
         toy_choice("toy-broken", options={"fault": "convert"}),
         toy_choice("toy-damaged", options={"fault": "load"}),
+        toy_choice("toy-narrow", options={"fault": "precision"}),
         toy_choice("toy-absent", packages=(("sdperf-toy",),)),
         toy_choice("toy-refused", refusals={"cpu": "it is too small"}),
     ):
@@ -105,6 +106,22 @@ def test_the_threads_of_a_round_are_the_engines_and_torch_keeps_one(model):
 def test_an_engine_that_cannot_is_one_message(model, engine, message):
     with pytest.raises(EngineError, match=message):
         worker.load(make_spec(model, engine))
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "message"),
+    [
+        ("toy-narrow", "fp16", "the toy cannot run fp16 on this processor"),
+        ("toy", "bf16", "the engine toy cannot run bf16"),
+        ("toy-damaged", "fp32", "the engine toy-damaged cannot be imported"),
+    ],
+)
+def test_what_an_engine_or_this_machine_lacks_is_refused_before_loading(
+    model, engine, precision, message
+):
+    nowhere = dataclasses.replace(model, folder=model.folder / "nowhere")
+    with pytest.raises(EngineError, match=message):
+        worker.load(make_spec(nowhere, engine, precision=precision))
 
 
 @pytest.mark.parametrize(

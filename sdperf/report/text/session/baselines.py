@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sdperf.judging.session.words import format_sessions_missing
+from sdperf.record.guard import explain_disturbance
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.report.text.wrapping import wrap_text
@@ -77,6 +78,7 @@ def format_accepted(session: AcceptedSession, count: int) -> list[str]:
         f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
         *wrap_text(f"for {session.fingerprint}: {format_sessions_missing(count)}"),
         *_format_guards(session),
+        *_format_disturbed(session),
     ]
     if changed:
         lines.append(
@@ -102,6 +104,29 @@ def _format_guards(session: AcceptedSession) -> list[str]:
                 subsequent_indent="    ",
             )
     return lines
+
+
+def _format_disturbed(session: AcceptedSession) -> list[str]:
+    """Say which cases were measured while the machine was not fit, which a trend leaves out."""
+    measured = [one.measurement for one in session.run.cases.values() if one.measurement]
+    reasons = [
+        reason
+        for one in measured
+        if (log := one.guards) is not None
+        and (reason := explain_disturbance(log.before, log.during, log.after)) is not None
+    ]
+    if not reasons:
+        return []
+    (reason, _), *_ = Counter(reasons).most_common(1)
+    reject = join_command(["sdperf", "baseline", "reject", str(session.number)])
+    return [
+        f"not fit: sdperf trend leaves {len(reasons)} of "
+        f"{format_quantity(len(measured), 'case')} out",
+        *wrap_text(reason, initial_indent="  ", subsequent_indent="    "),
+        f"  later runs are compared with {'it' if len(reasons) == 1 else 'them'} all the same; to "
+        "take the session out again:",
+        f"    {reject}",
+    ]
 
 
 def _format_null_control(session: AcceptedSession) -> list[str]:

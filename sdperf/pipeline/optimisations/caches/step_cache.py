@@ -8,7 +8,6 @@ Source: Ma, Fang and Wang, DeepCache (CVPR 2024), uniform intervals, outermost b
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -188,58 +187,3 @@ class StepCache:
 def _text_for(block: Any, text: torch.Tensor) -> dict[str, torch.Tensor]:
     attends = getattr(block, "has_cross_attention", False)
     return {"encoder_hidden_states": text} if attends else {}
-
-
-DIFFUSERS_CACHES: Final = {
-    "first_block_cache": "FirstBlockCacheConfig",
-    "taylorseer_cache": "TaylorSeerCacheConfig",
-}
-"""diffusers' caches for transformers: the configuration class of each, by optimisation."""
-
-_TAYLOR_INTERVAL: Final = 3
-_MIXED_BLOCKS: Final = ("Flux2Transformer2DModel",)
-
-
-def enable_cache(denoiser: Any, name: str) -> None:
-    """Let diffusers cache between a transformer's steps, in place.
-
-    Thresholds are diffusers' own defaults. Both keep the two sides of guidance apart and restart at
-    the end of the pipeline's call.
-
-    Args:
-        denoiser: The network.
-        name: Name of the optimisation.
-
-    Raises:
-        ConfigurationError: The network or this diffusers has no such cache.
-    """
-    import diffusers
-
-    kind = {
-        "first_block_cache": "FirstBlockCacheConfig",
-        "taylorseer_cache": "TaylorSeerCacheConfig",
-    }
-    configuration = getattr(diffusers, kind[name], None)
-    enable = getattr(denoiser, "enable_cache", None)
-    if name == "first_block_cache" and type(denoiser).__name__ in _MIXED_BLOCKS:
-        raise ConfigurationError(
-            f"first_block_cache of diffusers fails on {type(denoiser).__name__}: its last blocks "
-            "return one stream and its first two",
-            hint="use taylorseer_cache",
-        )
-    if configuration is None or enable is None:
-        raise ConfigurationError(
-            f"{name} is not for {type(denoiser).__name__} in diffusers {diffusers.__version__}",
-            expected="a transformer with enable_cache, such as those of FLUX.2 and Qwen-Image",
-            hint=f"leave {name} out",
-        )
-    wanted = {"cache_interval": _TAYLOR_INTERVAL}
-    known = inspect.signature(configuration).parameters
-    try:
-        enable(configuration(**{key: value for key, value in wanted.items() if key in known}))
-    except (ValueError, LookupError) as error:
-        raise ConfigurationError(
-            f"{name} cannot be used with {type(denoiser).__name__}",
-            got=str(error),
-            hint=f"leave {name} out",
-        ) from error

@@ -6,8 +6,8 @@ from diffusers import DPMSolverMultistepScheduler
 
 from evidence.mapped_pipelines.parts import NOISE_SCHEDULE
 from sdperf.errors import ConfigurationError
+from sdperf.pipeline.optimisations.caches.step_cache import SplitUnet
 from sdperf.pipeline.optimisations.optimised_stages import optimise_stages
-from sdperf.pipeline.optimisations.step_cache import SplitUnet
 from tests.pipeline.test_stages import bound
 from tests.support import tiny_pipelines
 

@@ -1,0 +1,1 @@
+"""Caches between denoising steps: diffusers' own for transformers, and one for UNets."""

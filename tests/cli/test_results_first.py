@@ -1,0 +1,39 @@
+"""A result that cannot be written is refused before anything is read, loaded or measured."""
+
+import pytest
+
+from sdperf.cli import main
+
+COMMANDS = [
+    (["generate", "x", "--model", "./nowhere", "-o", "{}.png"], "-o"),
+    (["quality", "calibrate", "--model", "./nowhere", "--out", "{}"], "--out"),
+    (["calibrate", "--from", "nowhere.json", "--out", "{}"], "--out"),
+    (["report", "nowhere.json", "-o", "{}.html"], "-o"),
+    (["figures", "nowhere.json", "-o", "{}"], "-o"),
+    (["export", "nowhere.json", "--format", "junit", "-o", "{}.xml"], "-o"),
+    (["replay", "nowhere.html", "--extract", "{}"], "--extract"),
+]
+"""Commands with an input that does not exist, so that only the first check can be what is told."""
+
+
+@pytest.mark.parametrize(("words", "option"), COMMANDS, ids=[words[0] for words, _ in COMMANDS])
+@pytest.mark.parametrize("place", ["taken/result", "/proc/result"])
+def test_what_cannot_be_written_is_refused_first(
+    words, option, place, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("a file in the place of a folder")
+    assert main([word.format(place) for word in words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sdperf {words[0]}: {option}: "), line
+    assert "cannot be written; got: " in line
+    assert "; expected: a folder that can be written" in line
+    assert "; do: choose another place" in line
+
+
+def test_a_folder_in_the_place_of_the_picture_is_refused_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "apple.png").mkdir()
+    assert main(["generate", "x", "--model", "./nowhere", "-o", "apple.png"]) == 2
+    assert "-o: " in (told := capsys.readouterr().err)
+    assert "cannot be written; got: Is a directory" in told
