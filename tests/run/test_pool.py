@@ -304,7 +304,7 @@ def test_in_process_runs_here_and_reports_errors_alike(spec):
         pool.profile(request())
 
 
-CHILD = """
+LOADED = """
 import sys, time
 from sdperf.models.loader import resolve_model
 from sdperf.run.pool import WorkerPool
@@ -317,11 +317,25 @@ if __name__ == "__main__":
     time.sleep(600)
 """
 
+STARTED = """
+import os, time
+from sdperf.run.hosts.local import SpawnedHost
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending):
+if __name__ == "__main__":
+    host = SpawnedHost()
+    print(host.executor.submit(os.getpid).result(), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(signal.SIGKILL, LOADED), (signal.SIGTERM, STARTED)],
+    ids=["killed", "ended"],
+)
+def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending, code):
     script = tmp_path / "parent.py"
-    script.write_text(CHILD)
+    script.write_text(code)
     with subprocess.Popen(
         [sys.executable, script, tiny_folder("sd")],
         stdout=subprocess.PIPE,
