@@ -8,8 +8,10 @@ What imports themselves do (threads, settings read at start, times of loading) n
 import multiprocessing
 import os
 import threading
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.popen_forkserver import Popen
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,11 @@ def fork_preloaded():
     """Return a context whose processes are forked from the server that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    # From any folder: what the server cannot find it leaves out in silence.
+    here = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(filter(None, here)))
+        forkserver.ensure_running()
     return context
 
 
