@@ -1,8 +1,9 @@
 """Workers on a Dask cluster: a real scheduler and two worker processes on loopback."""
 
 import dataclasses
+import importlib
+import os
 import socket
-import subprocess
 import sys
 import threading
 
@@ -14,6 +15,7 @@ from sdperf.record.workload import Workload
 from sdperf.run.hosts.cluster import START_LEAD_S, Cluster, check_versions, read_versions
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
+from tests.support.forked_workers import fork_preloaded
 from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["tiny_folder"]
@@ -36,12 +38,17 @@ def request(count=1):
     return RoundRequest(WORKLOAD, tuple(WORKLOAD.image(i) for i in range(count)), "sync", 1)
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def run_command(name, arguments):
+    """Be a process of Dask: its own command, in a process that imports torch no more."""
+    for descriptor in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    importlib.import_module(f"distributed.cli.{name}").main(arguments)
+
+
+def start(name, *arguments):
+    process = fork_preloaded().Process(target=run_command, args=(name, arguments))
+    process.start()
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +81,7 @@ def scheduler(tmp_path_factory, unused_port):
         for process in started:
             process.kill()
         for process in started:
-            process.wait()
+            process.join()
 
 
 @pytest.fixture(scope="module")
