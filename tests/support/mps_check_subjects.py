@@ -49,7 +49,7 @@ def flow_unipc(request):
 
 
 def with_processor(request, processor, *, is_small=True):
-    """Plant a fault in the attention, of a UNet of one block down and one up unless said."""
+    """Plant a fault in the attention; a small UNet has one block down and one up."""
     pipeline = sound(request, is_small=is_small)
     pipeline.unet.set_attn_processor(processor)
     return pipeline
