@@ -249,8 +249,19 @@ def test_a_cache_that_had_nothing_to_leave_out_is_said(tiny_folder):
     draw(stages)
     said = list_without_effect(pipeline, few, ["red apple"])
     assert said == ("pyramid_attention, which computed every block in 1 step",)
-    draw(bind(pipeline, ("pyramid_attention",)))
-    assert list_without_effect(pipeline, few, ["red apple"]) == ()
+    many = bind(pipeline, ("pyramid_attention",))
+    draw(many)
+    assert list_without_effect(pipeline, many.workload, ["red apple"]) == ()
+    draw(optimise_stages(stages_for(pipeline, few), ("pyramid_attention",)))
+    assert list_without_effect(pipeline, few, ["red apple"]) == said
+
+
+def test_a_scheduler_of_a_workload_that_cannot_be_followed_is_refused(tiny_folder):
+    pipeline = load(tiny_folder, "z-image")
+    optimise_networks(pipeline, ("mag_cache",))
+    pipeline.scheduler = diffusers.DDIMScheduler()
+    with pytest.raises(ConfigurationError, match="cannot follow DDIMScheduler, which does not"):
+        bind(pipeline, ("mag_cache",))
 
 
 @pytest.mark.parametrize(
