@@ -154,7 +154,7 @@ def bind_cache(stages: Stages) -> None:
         return
     cache.begin_workload(stages)
     if cache.ratios is not None:
-        cache.ratios.forget()
+        cache.ratios.begin_workload(stages.workload)
         _take_ratios_first(stages, cache.ratios)
 
 
