@@ -8,6 +8,7 @@ What imports themselves do (threads, settings read at start, times of loading) n
 import multiprocessing
 import os
 import threading
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.popen_forkserver import Popen
 
@@ -62,6 +63,7 @@ def fork_preloaded():
 def forked_workers(monkeypatch):
     """Workers of this test's pools are forked."""
     fork_preloaded()
+    forkserver.ensure_running()  # so that a test that looks for new processes finds none of it
 
     def start(context, *arguments, **named):
         process = ForkedWorker(*arguments, **named)
