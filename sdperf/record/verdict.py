@@ -175,11 +175,17 @@ class Verdict:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """The findings to show: those that decide, and those that are always shown."""
+        """The findings to show: those that decide, other failures, and what is always shown.
+
+        A broken case shows no other failure, since that may only follow from what broke it.
+        """
+        is_broken = self.outcome is Outcome.BROKEN
         return tuple(
             finding
             for finding in self.findings
-            if finding.outcome is self.outcome or finding.outcome.is_always_told
+            if finding.outcome is self.outcome
+            or finding.outcome.is_always_told
+            or (finding.outcome.is_failure and not is_broken)
         )
 
     @property

@@ -112,6 +112,9 @@ def _tabulate(comparison: SavedComparison) -> Table:
         outcome = case.verdict.outcome
         reasons = "; ".join(finding.reason for finding in case.verdict.decisive)
         detail = "" if outcome is Outcome.PASS else f": {escape_markdown(reasons)}"
+        for finding in case.verdict.told:
+            if finding.outcome is not outcome:
+                detail += f"; **{finding.outcome.value}**: {escape_markdown(finding.reason)}"
         rows.append(
             (
                 Marked(name, format_code(case.verdict.case)),

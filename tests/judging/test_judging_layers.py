@@ -228,4 +228,5 @@ def test_a_batch_is_held_to_its_single_images():
     )
     assert judge(ImageParity("single-image", (good,), ("k",)), floors=None).outcome is Outcome.PASS
     finding = judge(ImageParity("single-image", (good, bad), ("k", "l")), floors=None)
+    assert "against the same image drawn alone, floor" in finding.reason
     assert finding.outcome is Outcome.DEGRADED

@@ -78,6 +78,15 @@ def test_the_worst_finding_decides_and_none_at_all_is_no_pass():
     assert Verdict("case", ()).outcome is Outcome.NO_BASELINE
 
 
+def test_every_failure_is_told_but_beside_a_broken_one():
+    uglier = Finding(Outcome.DEGRADED, "image", "SSIM fell")
+    slower = Finding(Outcome.SLOWER, "latency", "+311 %")
+    grown = Finding(Outcome.HEAVIER, "memory", "+40 %")
+    fine, broken = Finding(Outcome.PASS, "memory", "same"), Finding(Outcome.BROKEN, "image", "NaN")
+    assert Verdict("case", (slower, uglier, fine, grown)).told == (slower, uglier, grown)
+    assert Verdict("case", (slower, broken, uglier)).told == (broken,)
+
+
 def test_every_outcome_is_a_failure_or_open_or_good():
     good = {outcome for outcome in Outcome if not outcome.is_failure and not outcome.is_open}
     assert good == {Outcome.PASS, Outcome.FASTER}

@@ -15,7 +15,7 @@ import pytest
 
 from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
 from sdperf.record.workload import Workload
-from sdperf.run.hosts.local import InProcessHost, explain_exit, suggest_after
+from sdperf.run.hosts.local import InProcessHost, SpawnedHost, explain_exit, suggest_after
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from tests.support.forked_workers import forked_workers
@@ -60,6 +60,20 @@ def wait_until_gone(pid):
         psutil.Process(pid).wait(timeout=20)
     except psutil.NoSuchProcess:
         return
+
+
+def test_forked_workers_have_imported_what_a_spawned_one_has_not(request, monkeypatch, tmp_path):
+    def has_diffusers():
+        host = SpawnedHost()
+        try:
+            return host.executor.submit(eval, "'diffusers' in __import__('sys').modules").result(60)
+        finally:
+            host.kill()
+
+    assert not has_diffusers()
+    monkeypatch.chdir(tmp_path)
+    request.getfixturevalue("forked_workers")
+    assert has_diffusers()
 
 
 def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
@@ -290,7 +304,7 @@ def test_in_process_runs_here_and_reports_errors_alike(spec):
         pool.profile(request())
 
 
-CHILD = """
+LOADED = """
 import sys, time
 from sdperf.models.loader import resolve_model
 from sdperf.run.pool import WorkerPool
@@ -303,11 +317,25 @@ if __name__ == "__main__":
     time.sleep(600)
 """
 
+STARTED = """
+import os, time
+from sdperf.run.hosts.local import SpawnedHost
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending):
+if __name__ == "__main__":
+    host = SpawnedHost()
+    print(host.executor.submit(os.getpid).result(), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [(signal.SIGKILL, LOADED), (signal.SIGTERM, STARTED)],
+    ids=["killed", "ended"],
+)
+def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending, code):
     script = tmp_path / "parent.py"
-    script.write_text(CHILD)
+    script.write_text(code)
     with subprocess.Popen(
         [sys.executable, script, tiny_folder("sd")],
         stdout=subprocess.PIPE,

@@ -127,7 +127,10 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
 
 
 def _list_changed(machine: JudgedMachine) -> list[Item]:
-    """List the suite's shift, then every case but the plain passes; equal reasons stand once."""
+    """List the suite's shift, then every case but the plain passes; equal reasons stand once.
+
+    A case stands once for each outcome that its verdict tells, such as DEGRADED and SLOWER.
+    """
     items = []
     if machine.suite is not None and machine.suite.outcome is not Outcome.PASS:
         items.append(_make_item(machine.suite, "all cases together"))
@@ -137,8 +140,8 @@ def _list_changed(machine: JudgedMachine) -> list[Item]:
         if outcome in (Outcome.PASS, Outcome.NO_BASELINE):
             continue
         for case in machine.cases:
-            if case.verdict.outcome is outcome and not case.is_absent:
-                finding = case.verdict.decisive[0]
+            finding = next((one for one in case.verdict.told if one.outcome is outcome), None)
+            if finding is not None and not case.is_absent:
                 grouped.setdefault((outcome, finding.reason), []).append(case)
                 findings[outcome, finding.reason] = finding
     for key, cases in grouped.items():

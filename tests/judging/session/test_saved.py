@@ -11,7 +11,7 @@ from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.guard import Guard
 from sdperf.record.measurement import MemoryUsage, Start
-from sdperf.record.verdict import Finding, Outcome
+from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
 from sdperf.report.compare import (
     format_comparison_json,
@@ -159,6 +159,20 @@ def test_a_change_is_that_of_the_seconds_beside_it():
         assert row[5:7] == [change, "%"]
         (cells,) = [cells for cells in page if f"`{case.verdict.case}`" in "".join(cells)]
         assert cells[4].strip() == f"{change} %"
+
+
+def test_a_case_that_is_uglier_and_slower_tells_both():
+    bases, head = make_sessions(rises={3: 1.2})
+    comparison = compare_sessions(bases, head)
+    (slower,) = [one for one in comparison.cases if one.verdict.outcome is Outcome.SLOWER]
+    uglier = Finding(Outcome.DEGRADED, "image", "worst tile SSIM 0.44")
+    verdict = Verdict(slower.verdict.case, (*slower.verdict.findings, uglier))
+    both = dataclasses.replace(comparison, cases=(dataclasses.replace(slower, verdict=verdict),))
+    text = "\n".join(line.text for line in format_comparison_table(both))
+    for words in ("DEGRADED  test_3: worst tile SSIM 0.44", "SLOWER  test_3: "):
+        assert words in text
+    (row,) = [line for line in format_comparison_markdown(both).splitlines() if "`test_3`" in line]
+    assert "**DEGRADED**: worst tile SSIM 0.44; **SLOWER**: " in row
 
 
 def test_cases_that_were_not_run_share_a_line_and_are_not_judged_one_by_one():

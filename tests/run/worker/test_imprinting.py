@@ -122,14 +122,19 @@ def test_equal_values_have_equal_imprints_and_a_changed_one_has_not(values):
     assert make_imprint(changed).hash != make_imprint(values).hash
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(1e-4, 0.5))
-def test_a_sketch_tells_the_distance_within_a_factor_of_three(seed, size):
-    generator = np.random.default_rng(seed)
-    before = generator.normal(size=(4, 16, 16)).astype(np.float32)
-    after = before + size * generator.normal(size=before.shape).astype(np.float32)
-    true = np.linalg.norm(after - before) / np.sqrt((np.sum(before**2) + np.sum(after**2)) / 2)
-    estimated = estimate_relative_rms(make_imprint(before), make_imprint(after))
-    assert true / 3 < estimated < 3 * true
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 0.125, 0.5])
+def test_a_sketch_tells_the_distance_nearly_always_within_a_factor_of_three(size):
+    """Two estimates of 16 sums each part by more than that once in some 30,000 outputs."""
+    ratios = []
+    for seed in range(250):
+        generator = np.random.default_rng(seed)
+        before = generator.normal(size=(4, 16, 16)).astype(np.float32)
+        after = before + size * generator.normal(size=before.shape).astype(np.float32)
+        together = np.sqrt((np.sum(before**2) + np.sum(after**2)) / 2)
+        estimated = estimate_relative_rms(make_imprint(before), make_imprint(after))
+        ratios.append(estimated / (np.linalg.norm(after - before) / together))
+    assert 1 / 3 < min(ratios) < max(ratios) < 3
+    assert 0.9 < np.median(ratios) < 1.1
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
