@@ -23,7 +23,14 @@ from sdperf.run.worker.separate import SeparateStages
 from sdperf.run.worker.stagewise import generate_stagewise
 from sdperf.run.worker.synchronous import generate_sync
 
-WORKLOAD = Workload(model="tiny", prompts=("red apple",), num_inference_steps=2, guidance_scale=5.0)
+WORKLOAD = Workload(
+    model="tiny",
+    prompts=("red apple",),
+    num_inference_steps=2,
+    guidance_scale=5.0,
+    height=32,  # Flux' own size takes a second for each image
+    width=32,
+)
 IMAGE = WORKLOAD.image(0)
 INSIDE = ("tokenise", "encode_prompt", "denoise", "decode_latents")
 
