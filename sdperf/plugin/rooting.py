@@ -6,7 +6,7 @@ import inspect
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ def check_root(config: pytest.Config) -> None:
         ConfigurationError: The root is another one because of such a value.
     """
     parameters, option = config.invocation_params, config.option
-    typed = [os.fspath(word) for word in parameters.args]
-    from_environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
     folder, tests = Path(parameters.dir), option.file_or_dir
+    typed = _read_words(map(os.fspath, parameters.args), folder)
+    from_environment = _read_words(shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), folder)
     taken = [*_list_taken(from_environment, tests, folder), *_list_taken(typed, tests, folder)]
     if not taken:
         return
@@ -72,6 +72,18 @@ def _find_root(option: Any, folder: Path) -> Path:
     chosen: Any = {name: value for name, value in given.items() if name in known}
     root: Path = determine_setup(**chosen)[0]
     return root
+
+
+def _read_words(words: Iterable[str], folder: Path) -> list[str]:
+    """Return words with the lines of each ``@file`` in its place, as pytest has read them."""
+    read: list[str] = []
+    for word in words:
+        if word.startswith("@"):
+            lines = (folder / word[1:]).read_text().splitlines()
+            read += _read_words(lines, folder)
+        else:
+            read.append(word)
+    return read
 
 
 def _list_taken(

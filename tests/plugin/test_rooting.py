@@ -60,6 +60,13 @@ def test_the_environment_is_told_where_it_names_the_value(project, pytester, mon
     assert "write it with = in PYTEST_ADDOPTS: --sd-prompts=../elsewhere/p.txt" in said
 
 
+def test_a_value_in_a_file_of_words_is_found(project, pytester):
+    (project / "words.txt").write_text("--sd-prompts\n../elsewhere/p.txt\n")
+    refused = collect(pytester, "@words.txt", "benchmarks")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--sd-prompts=../elsewhere/p.txt benchmarks" in "".join(refused.errlines)
+
+
 @pytest.mark.parametrize("root", ["pytest.ini", "--rootdir", "-c", "inside"])
 def test_a_value_that_moves_nothing_is_taken(root, project, pytester):
     words = ["--sd-prompts", "../elsewhere/p.txt", "benchmarks"]
