@@ -43,7 +43,7 @@ def check_root(config: pytest.Config) -> None:
     in_environment = any(_list_taken(from_environment, tests, folder))
     raise ConfigurationError(
         "pytest took the value of an option for a test, and so another folder for its root, "
-        "where sdperf looks for baselines",
+        "where baselines are looked for",
         got=f"{' '.join(map(' '.join, taken))}, and {config.rootpath} as the root",
         expected=f"{meant} as the root",
         hint=f"write it with = in PYTEST_ADDOPTS: {' '.join(joined)}"
@@ -103,8 +103,8 @@ def _list_taken(
 def _join_values(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Write options and their values as one word each. Pure.
 
-    >>> _join_values(["--sd-prompts", "../p.txt", "benchmarks"], [("--sd-prompts", "../p.txt")])
-    ['--sd-prompts=../p.txt', 'benchmarks']
+    >>> _join_values(["--junitxml", "../a.xml", "benchmarks"], [("--junitxml", "../a.xml")])
+    ['--junitxml=../a.xml', 'benchmarks']
     """
     joined: list[str] = []
     for word in words:
