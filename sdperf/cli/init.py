@@ -229,7 +229,8 @@ def _show(planned: Sequence[PlannedFile]) -> list[str]:
     lines = []
     for one in planned:
         if one.after is None:
-            lines.append(f"  keep    {one.path:{width}}  {one.note}")
+            word = "without" if one.before is None else "keep"
+            lines.append(f"  {word:7} {one.path:{width}}  {one.note}")
         elif one.before is None:
             length = format_quantity(len(split_lines(one.after)), "line")
             lines.append(f"  new     {one.path:{width}}  {length}")

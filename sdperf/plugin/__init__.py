@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sdperf.errors import ConfigurationError, SdperfError
+from sdperf.errors import SdperfError
 from sdperf.plugin.command_line import (
     add_options,
     check_compare_fail,
@@ -63,7 +63,9 @@ __all__ = [
 
 _COMPARE_FAIL: Final[pytest.StashKey[list[list[str]]]] = pytest.StashKey()
 _OUTPUT: Final[pytest.StashKey[GuardedTerminal | None]] = pytest.StashKey()
-_SHIPPED_SUITE: Final = Path(__file__).parents[1] / "suite"
+_PACKAGE: Final = Path(__file__).parents[1]
+_SUITE_FOLDERS: Final = (_PACKAGE / "suite", _PACKAGE.parent / "benchmarks")
+"""Folders that may hold the shipped suite: of a wheel, and of a checkout."""
 _INI_FAULT: Final[pytest.StashKey[str]] = pytest.StashKey()
 """The error of an ini file's settings; it is raised once everything is collected."""
 
@@ -94,6 +96,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", 'sd(max_slowdown="3%"): a limit of its own for one benchmark of sdperf'
     )
+    if config.option.pyargs:
+        from sdperf.suite import find_suite
+
+        config.args[:] = map(find_suite, config.args)
     try:
         if any(config.getoption(str(one)) is not None for one in (*OPTIONS, *SWITCHES)):
             from sdperf.plugin.live.session import session_of
@@ -187,10 +193,12 @@ def pytest_pycollect_makemodule(
 
     Their own path would name the environment, and no baseline would know it.
     """
-    if module_path.parent != _SHIPPED_SUITE:
+    if module_path.parent not in _SUITE_FOLDERS:
         return None
-    from sdperf.suite import FOLDER
+    from sdperf.suite import FOLDER, list_suite_files
 
+    if module_path not in list_suite_files():
+        return None
     nodeid = f"{FOLDER}/{module_path.name}"
     module: pytest.Module = pytest.Module.from_parent(parent, path=module_path, nodeid=nodeid)
     return module
@@ -236,7 +244,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             host.handle_loading()
         return
     from sdperf.plugin.live.session import take_over_host
-    from sdperf.plugin.opening import check_model_and_device, check_packages
+    from sdperf.plugin.opening import check_model_and_device, check_packages, open_session
 
     if output is not None:
         output.check()
@@ -247,7 +255,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             take_over_host(live.asked, host)
         check_packages(live.settings, live.root)
         if not hasattr(session.config, "workerinput"):
-            _open_session(session.config, live, host)
+            open_session(session.config, live, host)
         check_model_and_device(live.suites)
         if live.asked.compares_with_accepted or (host is not None and host.compare):
             from sdperf.plugin.ending.calibrated import check_typed_limits
@@ -257,43 +265,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         raise pytest.UsageError(tell_error(error)) from error
     finally:
         live.live_line.wipe()
-
-
-def _open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
-    """Lock and check the folder, and begin the journal or continue the interrupted one.
-
-    Raises:
-        ConfigurationError: Another session measures here, something cannot be written or lies
-            where a repository's link leads, or there is nothing to resume.
-        RecordError: The journal is damaged.
-    """
-    from sdperf.outputs import check_outputs
-    from sdperf.plugin.ending.saving import EVIDENCE_FOLDER
-    from sdperf.plugin.journalling import open_journal
-    from sdperf.plugin.opening import list_outputs, refuse_chosen_places
-    from sdperf.store.files import keep_out_of_git
-    from sdperf.store.session_lock import FolderLock
-
-    refuse_chosen_places(config.rootpath)
-    check_outputs(list_outputs(live.settings, host, config.rootpath))
-    parameters = config.invocation_params
-    try:
-        live.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
-        keep_out_of_git(config.rootpath / EVIDENCE_FOLDER)
-        open_journal(
-            live,
-            [str(argument) for argument in parameters.args],
-            Path(parameters.dir),
-            is_disabled=host is not None and bool(host.disabled),
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"{error.filename or config.rootpath} cannot be written",
-            got=error.strerror,
-            hint="run pytest from a folder that can be written; nothing was measured",
-        ) from error
-    for line in live.journal.lines if live.journal is not None else ():
-        live.live_line.tell(line)
 
 
 @pytest.hookimpl(tryfirst=True)

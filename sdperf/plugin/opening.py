@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from sdperf.engines.requirements import require_installed
+from sdperf.errors import ConfigurationError
 from sdperf.folders import list_folder
 from sdperf.git.links import refuse_tracked_links
-from sdperf.outputs import Output, list_temporary_folders
+from sdperf.outputs import Output, check_outputs, list_temporary_folders
 from sdperf.pipeline.optimisations.catalogue import refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
     from sdperf.device import DeviceKind
+    from sdperf.plugin.live.session import LiveSession
     from sdperf.plugin.live.suites import SessionSuites
     from sdperf.plugin.options import Settings
 
@@ -112,3 +116,38 @@ def check_model_and_device(suites: SessionSuites) -> None:
     named = [names for names in suites.settings.optimisations or () if names in tested]
     is_here = suites.settings.cluster is None
     refuse_unusable(named, lambda: suites.own().describe_device(), is_here=is_here)
+
+
+def open_session(config: pytest.Config, live: LiveSession, host: Any) -> None:
+    """Lock and check the folder, and begin the journal or continue the interrupted one.
+
+    Raises:
+        ConfigurationError: Another session measures here, something cannot be written or lies
+            where a repository's link leads, or there is nothing to resume.
+        RecordError: The journal is damaged.
+    """
+    from sdperf.plugin.ending.saving import EVIDENCE_FOLDER
+    from sdperf.plugin.journalling import open_journal
+    from sdperf.store.files import keep_out_of_git
+    from sdperf.store.session_lock import FolderLock
+
+    refuse_chosen_places(config.rootpath)
+    check_outputs(list_outputs(live.settings, host, config.rootpath))
+    parameters = config.invocation_params
+    try:
+        live.lock = FolderLock.take(config.rootpath / EVIDENCE_FOLDER)
+        keep_out_of_git(config.rootpath / EVIDENCE_FOLDER)
+        open_journal(
+            live,
+            [str(argument) for argument in parameters.args],
+            Path(parameters.dir),
+            is_disabled=host is not None and bool(host.disabled),
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or config.rootpath} cannot be written",
+            got=error.strerror,
+            hint="run pytest from a folder that can be written; nothing was measured",
+        ) from error
+    for line in live.journal.lines if live.journal is not None else ():
+        live.live_line.tell(line)

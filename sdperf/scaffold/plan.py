@@ -199,7 +199,8 @@ def _plan_settings(existing: Mapping[str, str], wanted: Wanted) -> PlannedFile:
     place = find_place({name: existing[name] for name in named if name in existing})
     before = existing.get(place.file)
     if not settings:
-        return PlannedFile(place.file, before, None, "none is asked for")
+        note = "neither --model nor --subject asks for a setting"
+        return PlannedFile(place.file, before, None, note)
     held = list_set(before or "", place)
     missing = {key: value for key, value in settings.items() if key not in held}
     others = [key for key in settings if key in held and held[key] != settings[key]]

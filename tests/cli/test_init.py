@@ -36,6 +36,17 @@ def test_it_writes_what_it_showed_and_has_nothing_to_do_afterwards(tmp_path, cap
     assert capsys.readouterr().out.endswith("nothing to do\n")
 
 
+def test_a_settings_file_that_is_not_there_is_not_said_to_be_kept(tmp_path, capsys):
+    run(tmp_path)
+    nothing, why = "without pytest.ini", "neither --model nor --subject asks for a setting"
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "pytest.ini" in line]
+    assert said.split(maxsplit=2) == [*nothing.split(), why]
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    run(tmp_path)
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "pytest.ini" in line]
+    assert said.split(maxsplit=2) == ["keep", "pytest.ini", why]
+
+
 def test_what_it_writes_is_collected_by_pytest(tmp_path):
     assert run(tmp_path, "--subject", "new", "--yes") == 0
     done = subprocess.run(

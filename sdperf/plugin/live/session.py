@@ -23,6 +23,7 @@ from sdperf.plugin.live.stored import StoredRun
 from sdperf.plugin.live.suites import SessionSuites
 from sdperf.plugin.options import Settings, read_settings
 from sdperf.plugin.progress import LiveLine
+from sdperf.plugin.rooting import check_root
 from sdperf.shell import join_command
 
 if TYPE_CHECKING:
@@ -151,10 +152,11 @@ def session_of(config: pytest.Config) -> LiveSession:
     """Return the sdperf session of a pytest configuration, made at the first call.
 
     Raises:
-        ConfigurationError: A setting cannot be used.
+        ConfigurationError: A setting cannot be used, or an option's value moved pytest's root.
     """
     session = config.stash.get(KEY, None)
     if session is None:
+        check_root(config)
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         settings, line, root = read_settings(config), LiveLine(reporter), config.rootpath
         suites = SessionSuites(settings, line, root, Ledger())
