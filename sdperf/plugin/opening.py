@@ -92,7 +92,7 @@ def check_packages(settings: Settings, root: Path) -> None:
 
 
 def check_model_and_device(suites: SessionSuites) -> None:
-    """Find the model, and refuse optimisations that the device cannot run, before anything loads.
+    """Find subject and model, and refuse optimisations that cannot run here, before anything loads.
 
     A set of optimisations counts where the user named it and a selected test uses it. The device is
     not looked up where the answer does not depend on it.
@@ -101,10 +101,15 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites: The session's suites, with planned tests.
 
     Raises:
-        ConfigurationError: An optimisation cannot be used on the device.
+        ConfigurationError: An optimisation cannot be used on the device, or there is no module of
+            the subject's name.
         ModelError: There is no such model, or it cannot be used.
         WorkerError: The process that looks at the device died or hung.
     """
+    if suites.settings.subject is not None and suites.settings.cluster is None:
+        from sdperf.models.subject import require_module
+
+        require_module(suites.settings.subject)
     suites.resolve_model()
     if suites.settings.cluster is not None:
         suites.own()
