@@ -200,6 +200,11 @@ def test_a_revision_without_the_subject_does_not_borrow_the_working_trees(capsys
     status, _, err = run(capsys, "old", "HEAD", "--subject", "later:make")
     assert status == 2
     assert "side A (old): the subject's module later cannot be imported" in err
+    assert "python -c" not in err, "in the working tree that import succeeds"
+    words = " ".join(err.split())
+    assert "code that the revision itself holds: the working tree's is not looked at" in words
+    assert "do: name a revision that holds it in the place of old" in words
+    assert "--b subject=" in err
 
 
 def test_the_import_path_of_the_working_tree_does_not_reach_into_a_revision(

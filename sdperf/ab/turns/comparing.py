@@ -204,7 +204,7 @@ class _Run:
         side = self.a if name == "A" else self.b
         options = self.options
         arm = self.bench.make_arm(side, case, warmup=options.warmup, timeout_s=options.timeout_s)
-        return BlamedArm(arm, name, side.label)
+        return BlamedArm(arm, name, side.label, is_revision=side.revision is not None)
 
     def _draw(self, state: CaseState, pairing: Pairing) -> None:
         """Draw the images of both sides, and learn whether both fit into the memory."""
