@@ -10,7 +10,7 @@ from sdperf.engines.requirements import require_installed
 from sdperf.folders import list_folder
 from sdperf.git.links import refuse_tracked_links
 from sdperf.outputs import Output, list_temporary_folders
-from sdperf.pipeline.optimisations.catalogue import refuse_unusable
+from sdperf.pipeline.optimisations.catalogue import refuse_unsuited, refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites: The session's suites, with planned tests.
 
     Raises:
-        ConfigurationError: An optimisation cannot be used on the device, or there is no module of
-            the subject's name.
+        ConfigurationError: An optimisation cannot be used on the device or with the model, or there
+            is no module of the subject's name.
         ModelError: There is no such model, or it cannot be used.
         WorkerError: The process that looks at the device died or hung.
     """
@@ -110,10 +110,14 @@ def check_model_and_device(suites: SessionSuites) -> None:
         from sdperf.models.subject import require_module
 
         require_module(suites.settings.subject)
-    suites.resolve_model()
+    model = suites.resolve_model()
     if suites.settings.cluster is not None:
         suites.own()
     tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
     named = [names for names in suites.settings.optimisations or () if names in tested]
+    if suites.settings.subject is None:
+        from sdperf.models.loader import find_denoiser_name
+
+        refuse_unsuited(named, find_denoiser_name(model))
     is_here = suites.settings.cluster is None
     refuse_unusable(named, lambda: suites.own().describe_device(), is_here=is_here)

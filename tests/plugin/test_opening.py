@@ -287,3 +287,12 @@ def test_a_subject_that_cannot_be_found_is_one_message_before_anything_starts(
     refused.stderr.fnmatch_lines([f"ERROR: {message}"])
     assert len(refused.errlines) < 4
     assert script.rounds == 0
+
+
+def test_a_cache_that_the_network_cannot_have_is_refused_before_it_is_loaded(bench, script):
+    refused = bench("--sd-optimisations=none,mag_cache", spawned=True)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(
+        ["ERROR: mag_cache cannot be used with this model; got: a UNet2DConditionModel*"]
+    )
+    assert script.rounds == 0
