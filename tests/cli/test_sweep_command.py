@@ -190,7 +190,7 @@ def test_a_range_that_is_left_open_begins_where_sdperf_does(
     assert status == 0
     told = " ".join(err.split())
     assert f" versions: {first}, " in told
-    note = "the range begins at planted-sd 1.2, the oldest that sdperf supports; --from names"
+    note = "the range begins at planted-sd 1.2, the oldest supported one; --from names"
     assert (note in told) == is_said
 
 

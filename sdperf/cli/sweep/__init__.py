@@ -91,7 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="RANGE",
-        help="a package, from the oldest that sdperf supports, or 'NAME A .. B'; several ranges "
+        help="a package, from the oldest supported one, or 'NAME A .. B'; several ranges "
         "are swept one after another, the other "
         "packages as they are; or two times and more, oldest first: exact versions of one or more "
         "packages",

@@ -220,7 +220,7 @@ def _begin_at_supported(asked: ReleaseRange) -> tuple[ReleaseRange, str]:
     if oldest is None or (asked.last is not None and not begun.holds(asked.last)):
         return asked, ""
     return begun, (
-        f"the range begins at {asked.name} {oldest}, the oldest that sdperf supports; --from names "
+        f"the range begins at {asked.name} {oldest}, the oldest supported one; --from names "
         "another one"
     )
 
