@@ -12,6 +12,7 @@ import ast
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,15 @@ def fill_part(part):
     return found.flag if is_flag else str(found)
 
 
+@cache
 def collect_package():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent.name == "adapters" or path.name == "__main__.py":
-            continue  # programs of their own, with options of their own
-        yield from collect_texts(path.read_text("utf-8"), path.relative_to(PACKAGE).as_posix())
+    return [
+        text
+        for path in sorted(PACKAGE.rglob("*.py"))
+        # The adapters are programs of their own, with options of their own.
+        if path.parent.name != "adapters" and path.name != "__main__.py"
+        for text in collect_texts(path.read_text("utf-8"), path.relative_to(PACKAGE).as_posix())
+    ]
 
 
 def list_options(parser):
@@ -184,7 +189,7 @@ def _is_file_of(file, module):
 
 
 def test_every_command_and_option_that_a_message_names_exists(known):
-    texts = list(collect_package())
+    texts = collect_package()
     assert len(texts) > 5000
     faults = [
         f"{text.file}:{text.line}: {fault}" for text in texts for fault in find_faults(text, known)

@@ -66,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.suffix.lower() != ".png":
         raise ConfigurationError("the output is a PNG", got=str(output), expected="a name in .png")
-    if not output.resolve().parent.exists():
+    if not output.parent.exists():  # a link is replaced, wherever it leads
         raise ConfigurationError(
             "the output's folder does not exist",
             got=str(output.parent),
-            hint=join_command(["mkdir", "-p", str(output.parent)]),
+            hint=join_command(["mkdir", "-p", "--", str(output.parent)]),
         )
     check_result("-o", output)
     from sdperf.models.tasks.choosing import choose_picture, settle_workload

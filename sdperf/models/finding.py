@@ -55,14 +55,15 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
         return find_folder(name, offline=True) / INDEX_NAME
     import huggingface_hub
 
-    unreachable = _find_unreachable(name)
+    refusal = _ask_hub(name)
+    is_unreachable = refusal is not None and _is_unconnected(refusal)
 
     def fetch(file: str) -> str:
         return huggingface_hub.hf_hub_download(
             name,
             file,
             etag_timeout=_HUB_TIMEOUT_S,
-            local_files_only=unreachable is not None,
+            local_files_only=is_unreachable,
         )
 
     try:
@@ -71,24 +72,30 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
             with contextlib.suppress(Exception):  # not every pipeline has all of them
                 fetch(file)
     except Exception as error:
-        raise _fetch_failure(name, unreachable or error) from error
+        is_absent = isinstance(error, huggingface_hub.errors.LocalEntryNotFoundError)
+        raise _fetch_failure(name, refusal if is_absent and refusal else error) from error
     return Path(path)
 
 
-def _find_unreachable(name: str) -> Exception | None:
-    """Ask the hub about a model once, and return why no connection to the hub can be made.
+def _ask_hub(name: str) -> Exception | None:
+    """Ask the hub about a model once, and return what went wrong.
 
-    A download tries to connect for half a minute before it says so. Whatever else goes wrong, a
-    slow answer included, is left to the download, which tries again.
+    Without a connection a download tries for half a minute before it says so. Whatever else goes
+    wrong, a slow answer included, is left to the download, which tries again. Where it fails too it
+    says no more than that the cache has no such file.
     """
     import huggingface_hub
 
     try:
         huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        return error if kinds & _CONNECTION_FAILURES else None
+        return error
     return None
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Tell whether a connection to the hub was never made."""
+    return bool({kind.__name__ for kind in type(error).__mro__} & _CONNECTION_FAILURES)
 
 
 def find_folder(name: str, *, offline: bool) -> Path:

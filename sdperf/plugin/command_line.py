@@ -25,7 +25,6 @@ from sdperf.settings import (
     TRACE,
 )
 from sdperf.settings.kinds import AUTO, Setting
-from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed
@@ -107,6 +106,8 @@ def check_host_version(version: str) -> None:
     """
     if tuple(map(int, re.findall(r"\d+", version)[:3])) < OLDEST_HOST:
         oldest = ".".join(map(str, OLDEST_HOST))
+        from sdperf.shell import join_command
+
         raise ConfigurationError(
             "this pytest-benchmark is too old for sdperf",
             got=version,
@@ -153,6 +154,8 @@ def check_swallowed_path(compare: object) -> None:
         )
     path = Path(compare.partition("::")[0])
     if path.is_dir() or (path.suffix == ".py" and path.exists()):
+        from sdperf.shell import join_command
+
         raise ConfigurationError(
             "--benchmark-compare took the path of your tests for a run to compare with",
             got=repr(compare),

@@ -37,3 +37,17 @@ def test_a_folder_in_the_place_of_the_picture_is_refused_first(tmp_path, monkeyp
     assert main(["generate", "x", "--model", "./nowhere", "-o", "apple.png"]) == 2
     assert "-o: " in (told := capsys.readouterr().err)
     assert "cannot be written; got: Is a directory" in told
+
+
+@pytest.mark.parametrize("target", ["apple.png", "nowhere/pear.png"])
+def test_a_link_that_leads_nowhere_is_no_missing_folder(target, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "apple.png").symlink_to(target)  # the picture would replace the link
+    assert main(["generate", "x", "--model", "./nowhere", "-o", "apple.png"]) == 2
+    assert "the model './nowhere' does not exist" in capsys.readouterr().err
+
+
+def test_a_folder_to_make_is_no_option_of_mkdir(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "x", "-o=-m/apple.png"]) == 2
+    assert "; do: mkdir -p -- -m\n" in capsys.readouterr().err

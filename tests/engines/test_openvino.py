@@ -13,6 +13,7 @@ if find_spec("openvino") is None:
     pytest.skip("OPENVINO IS NOT TESTED: pip install 'sdperf[openvino]'", allow_module_level=True)
 
 from sdperf.engines.attaching import attach_engine, make_engine
+from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.exporting import quiet_export
 from sdperf.engines.openvino import engine as engine_module
 from sdperf.engines.openvino import running
@@ -186,6 +187,13 @@ def test_a_format_that_the_processor_lacks_is_refused_in_one_message(name):
     assert told.value.got == "FP32, INT8"
     assert told.value.hint == "--sd-precision fp32"
     require_arithmetic(Processor("FP32", name.upper()), name)
+
+
+def test_a_pipeline_in_another_format_than_was_asked_for_is_refused_too(monkeypatch):
+    engine = make_engine(ENGINES["openvino"], "cpu")
+    monkeypatch.setattr(engine, "_core", Processor("FP32", "INT8"))
+    with pytest.raises(EngineError, match="cannot run fp16 on this processor"):
+        engine.prepare([make_small_part(torch.float16)], None, print)
 
 
 def test_running_in_another_format_is_never_silent(parts, prepared, monkeypatch):

@@ -484,6 +484,18 @@ def test_a_slow_or_strange_answer_leaves_it_to_the_download_which_tries_again(hu
     assert hub.files == [("model_index.json", False)]
 
 
+def test_a_download_that_finds_no_cached_file_tells_what_the_hub_said(hub, monkeypatch):
+    hub.failure = ReadTimeout("10 s")
+
+    def download(*_arguments, **_named):
+        raise errors.LocalEntryNotFoundError("cannot find the file on the hub, nor in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(ModelError, match="could not be fetched from the hub") as told:
+        find_index("someone/some-model")
+    assert told.value.got == "ReadTimeout: 10 s"
+
+
 def test_offline_without_a_cache(hub):
     with pytest.raises(ModelError, match="while offline"):
         resolve_model("someone/some-model", offline=True)

@@ -1,6 +1,8 @@
 """Tiny Stable Diffusion pipelines, sound or with one fault each that a Mac would show."""
 
+import copy
 import threading
+from functools import cache
 
 import torch
 from diffusers import PNDMScheduler, UniPCMultistepScheduler
@@ -8,10 +10,18 @@ from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnPro
 
 from evidence.mapped_pipelines.families import build_sd
 from sdperf.models.loader import prepare_pipeline
+from tests.support.engine_bench import shrink
 
 
-def sound(request):
-    return prepare_pipeline(build_sd()).to(request.torch_dtype)
+@cache
+def build_once(is_small):
+    pipeline = build_sd()
+    return shrink(pipeline, "sd", torch.float32) if is_small else pipeline
+
+
+def sound(request, *, is_small=False):
+    """Copy the pipeline: drawing its weights takes as long as recording a small one."""
+    return prepare_pipeline(copy.deepcopy(build_once(is_small))).to(request.torch_dtype)
 
 
 class Float64Scheduler(PNDMScheduler):
@@ -24,22 +34,23 @@ class Float64Scheduler(PNDMScheduler):
 
 
 def float64_scheduler(request):
-    pipeline = sound(request)
+    pipeline = sound(request, is_small=True)
     pipeline.scheduler = Float64Scheduler.from_config(pipeline.scheduler.config)
     return pipeline
 
 
 def flow_unipc(request):
     """The scheduler of Wan, which multiplies by a number of its table as it lies there."""
-    pipeline = sound(request)
+    pipeline = sound(request, is_small=True)
     pipeline.scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True
     )
     return pipeline
 
 
-def with_processor(request, processor):
-    pipeline = sound(request)
+def with_processor(request, processor, *, is_small=True):
+    """Plant a fault in the attention, of a UNet of one block each way unless it says otherwise."""
+    pipeline = sound(request, is_small=is_small)
     pipeline.unet.set_attn_processor(processor)
     return pipeline
 
@@ -148,7 +159,7 @@ def device_noise(request):
 
 def causal_text_encoder(request):
     """Attends with ``is_causal`` in the text encoder; transformers 4.56 passes a mask instead."""
-    pipeline = sound(request)
+    pipeline = sound(request, is_small=True)
     layer = next(one for one in pipeline.text_encoder.modules() if type(one).__name__ == "CLIPMLP")
     plain = layer.forward
 
@@ -281,7 +292,7 @@ def faulty(fault):
 
 def compiled(request):
     """Compile the UNet as a whole and, in their own ways, two blocks of the VAE and of it."""
-    pipeline = with_processor(request, Faulty(root_norm))
+    pipeline = with_processor(request, Faulty(root_norm), is_small=False)
     pipeline.unet.mid_block.compile()
     pipeline.vae.decoder.conv_in = torch.compile(pipeline.vae.decoder.conv_in)
     pipeline.unet = torch.compile(pipeline.unet)

@@ -10,7 +10,12 @@ import torch
 from sdperf.engines.catalogue import EngineChoice
 from sdperf.engines.openvino.converting import MODEL_NAME, convert_part
 from sdperf.engines.openvino.importing import openvino
-from sdperf.engines.openvino.running import DEVICE, ProgramPart, require_arithmetic
+from sdperf.engines.openvino.running import (
+    DEVICE,
+    ProgramPart,
+    name_precision,
+    require_arithmetic,
+)
 from sdperf.engines.protocol import EngineRequest, Part, PartName, PreparedPart
 from sdperf.record.workload import Precision
 
@@ -44,8 +49,11 @@ class OpenVinoEngine:
         """Convert what is not converted yet, and compile each part for one image.
 
         Raises:
-            EngineError: An operator that the converter or the runtime lacks, no disk space.
+            EngineError: A number format that the processor lacks, which may be another one than was
+                asked for, an operator that the converter or the runtime lacks, no disk space.
         """
+        for dtype in {part.network.dtype for part in parts}:
+            require_arithmetic(self._core, name_precision(dtype))
         self._threads = request.threads
         return {part.name: self._prepare_part(part, request, say) for part in parts}
 

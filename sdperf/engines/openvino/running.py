@@ -30,6 +30,11 @@ _HINTS: Final[Mapping[torch.dtype, tuple[str, Precision]]] = {
 """The plugin's word for a number format, and ours."""
 
 
+def name_precision(dtype: torch.dtype) -> Precision:
+    """Name a number format that the plugin knows as sdperf does."""
+    return _HINTS[dtype][1]
+
+
 def require_arithmetic(core: Any, precision: Precision) -> None:
     """Refuse a number format that the processor has no instructions for.
 

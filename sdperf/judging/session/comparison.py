@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,8 @@ NOT_HELD: Final = "no compared run holds this case"
 """Reason of a case without a baseline, where no session has it under another id either."""
 
 _SAVE: Final = "pytest benchmarks --benchmark-autosave"
+_THREADS_PART: Final = re.compile(r"\d+t", re.ASCII)
+"""The part of a test id that names the threads of a worker."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ def explain_absence(
                 "name the axes as then",
             )
     for one, other, then in held:
-        if _describe_work(other, _automatic(then)) == _describe_work(name, _automatic(measured)):
+        if _differ_by_threads((other, then), (name, measured)):
             typed = then.variant.threads
             return (
                 f"measured with {_describe_threads(measured)}; {one.source} has it with "
@@ -263,6 +266,20 @@ def explain_absence(
                 else f"pytest benchmarks {THREADS} {typed}",
             )
     return NOT_HELD, _SAVE
+
+
+def _differ_by_threads(one: tuple[str, Measurement], other: tuple[str, Measurement]) -> bool:
+    """Tell whether two cases, each with its id, differ by typed threads and the ids' axes alone."""
+    (name, then), (now, measured) = one, other
+    if then.variant.threads == measured.variant.threads:
+        return False
+    parts, others = (
+        Counter(part for part in _split_id(each) if not _THREADS_PART.fullmatch(part))
+        for each in (name, now)
+    )
+    return (parts <= others or others <= parts) and (
+        _describe_work(name, _automatic(then)) == _describe_work(now, _automatic(measured))
+    )
 
 
 def _automatic(one: Measurement) -> Measurement:
@@ -286,10 +303,13 @@ def _describe_work(name: str, one: Measurement) -> tuple[str, str, Variant, int]
 
 def _differ_by_an_axis(one: str, other: str) -> bool:
     """Tell whether one of two ids has all parts of the other, and more."""
-    parts, others = (
-        Counter(name.partition("[")[2].removesuffix("]").split("-")) for name in (one, other)
-    )
+    parts, others = (Counter(_split_id(name)) for name in (one, other))
     return parts != others and (parts <= others or others <= parts)
+
+
+def _split_id(name: str) -> list[str]:
+    """Return the parts of a test id in its brackets."""
+    return name.partition("[")[2].removesuffix("]").split("-")
 
 
 def describe_elsewhere(

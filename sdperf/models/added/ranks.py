@@ -5,6 +5,7 @@ A few digits in a file could otherwise ask for more memory than any machine has.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -17,20 +18,26 @@ _RANK_SECOND: Final = re.compile(r"lora(?:_|\.)(?:B|up)\b")
 def find_largest_rank(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Return the largest rank of a LoRA's matrices.
 
+    A rank is at most as large as a matrix's other side: one of no or few weights could otherwise
+    claim any rank without the bytes for it.
+
     Args:
         shapes: The shapes of its tensors by name. Of those that are no matrices of a LoRA, such as
             the factors of other adapters, every size may be a rank.
 
     >>> find_largest_rank({"to_q.lora_A.weight": (4, 320), "to_q.lora_B.weight": (320, 4)})
     4
+    >>> find_largest_rank({"to_q.lora_A.weight": (4, 320), "to_k.lora_B.weight": (0, 10**9)})
+    4
     """
     matrices = [
-        shape[index]
+        min(shape[index], math.prod(shape[:index] + shape[index + 1 :]))
         for name, shape in shapes.items()
         for index, mark in enumerate((_RANK_FIRST, _RANK_SECOND))
         if mark.search(name) and len(shape) > 1
     ]
-    return max(matrices or (size for shape in shapes.values() for size in shape), default=0)
+    others = (size for shape in shapes.values() if 0 not in shape for size in shape)
+    return max(matrices or others, default=0)
 
 
 def find_excessive_rank(configuration: Mapping[str, Any], largest: int) -> str | None:

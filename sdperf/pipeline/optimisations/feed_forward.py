@@ -63,12 +63,22 @@ def fuse_gelu(denoiser: Any) -> None:
 def _can_fuse(part: Any) -> bool:
     from diffusers.models.activations import GELU
 
-    proj = getattr(part, "proj", None)
-    is_plain = type(proj) is torch.nn.Linear and not hasattr(proj, "_hf_hook")
+    if type(part) is not GELU or part.approximate != "tanh":
+        return False
+    proj: Any = part.proj
     return (
-        type(part) is GELU
-        and part.approximate == "tanh"
-        and is_plain
-        and proj is not None
+        type(proj) is torch.nn.Linear
         and proj.bias is not None
+        and type(proj.weight) is torch.nn.Parameter  # another class stores it in fewer bits
+        and not any(map(_is_hooked, (part, proj)))
+    )
+
+
+def _is_hooked(module: torch.nn.Module) -> bool:
+    """Tell whether something else runs around a module's call, or moves its weights for it."""
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or hasattr(module, "_hf_hook")
+        or hasattr(module, "_diffusers_hook")
     )

@@ -58,7 +58,7 @@ def model(tiny_folder, tmp_path_factory):
 
     def find(name):
         if name == "embedded":
-            return Model("embedded", "sd", 128, cache)
+            return Model("embedded", "sd", 64, cache)
         return Model(str(tiny_folder(name)), name, parts.make_vae().config.sample_size, cache)
 
     return find

@@ -56,7 +56,9 @@ def test_compiled_parts_compute_the_same(model, name):
 
 def test_an_image_of_the_embedded_model_is_that_of_torch(model):
     found = model("embedded")
-    workload = Workload("embedded", ("red apple",), num_inference_steps=2, guidance_scale=3.0)
+    workload = Workload(
+        "embedded", ("red apple",), num_inference_steps=2, guidance_scale=3.0, height=64, width=64
+    )
     images = []
     for engine in (None, "mlx"):
         pipeline = found.load()

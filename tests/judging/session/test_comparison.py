@@ -112,3 +112,14 @@ def test_a_case_without_a_baseline_says_that_the_baseline_has_another_id():
         "name the axes as then",
     )
     assert explain_absence([], NAMED, measurement())[0] == "there is no run to compare with"
+
+
+@pytest.mark.parametrize(
+    ("now", "threads"),
+    [("wide", None), ("wide", 2), ("wide-fp32-sync-1w-2t", 2)],
+)
+def test_a_case_with_another_parameter_is_no_case_with_other_threads(now, threads):
+    saved = session("a.json", **{"bench.py::test_latency[narrow-fp32-sync-1w]": measurement()})
+    one = measurement(variant=Variant("fp32", threads=threads))
+    told, _ = explain_absence([saved], f"bench.py::test_latency[{now}]", one)
+    assert told == "no compared run holds this case"

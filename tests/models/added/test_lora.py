@@ -239,6 +239,18 @@ def test_a_configuration_in_it_that_takes_memory_without_weights_is_refused(
     assert resolve(tiny_folder("qwen-image"), str(path)).loras
 
 
+@pytest.mark.parametrize("shape", [(0, 9000), (1, 9000)])
+def test_a_matrix_of_few_weights_allows_no_large_rank(tiny_folder, save, installed, shape):
+    def add(tensors):
+        tensors["text_encoder.layers.0.to_q.lora_B.weight"] = torch.zeros(shape)
+
+    said = {"transformer.r": 2, "transformer.rank_pattern": {"to_k": 9000}}
+    path = save("thin", change=add, metadata={"lora_adapter_metadata": json.dumps(said)})
+    with pytest.raises(ModelError, match="a larger rank than it has") as told:
+        resolve(tiny_folder("qwen-image"), str(path))
+    assert told.value.expected == "2 or less, the largest rank of its matrices"
+
+
 def test_a_pipeline_without_loras_says_so():
     with pytest.raises(ModelError, match="takes no LoRA"):
         lora.load_loras(object(), [object()])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers.hooks import apply_layerwise_casting
 from diffusers.models.activations import GELU
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -91,12 +92,22 @@ def test_a_layer_with_something_of_others_around_its_product_is_left_alone():
     class Adapted(torch.nn.Linear):
         """A product to which a LoRA adds something."""
 
-    for change in ("class", "bias", "form"):
+    class Packed(torch.Tensor):
+        """Weights as torchao keeps them in fewer bits."""
+
+    for change in ("class", "bias", "form", "hook", "outer hook", "offload", "bits"):
         layer = GELU(
             8, 24, approximate="none" if change == "form" else "tanh", bias=change != "bias"
         )
         if change == "class":
             layer.proj = Adapted(8, 24)
+        if change.endswith("hook"):
+            (layer.proj if change == "hook" else layer).register_forward_hook(print)
+        if change == "offload":
+            apply_layerwise_casting(layer.proj, torch.float16, torch.float32)
+        if change == "bits":
+            packed = layer.proj.weight.detach().as_subclass(Packed)
+            layer.proj.weight = torch.nn.Parameter(packed, requires_grad=False)
         with pytest.raises(ConfigurationError, match="finds nothing in Sequential"):
             fuse_gelu(torch.nn.Sequential(layer))
 

@@ -35,20 +35,23 @@ def fill():
         blocks = [np.ones({BLOCK_BYTES}, np.uint8) for _ in range({BLOCKS})]
         del blocks
 
-def count(work):
+def count():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
+    fill()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-def kept():
+def count_all():
+    found.append(count())
     keep_freed_memory()
-    fill()
+    found.append(count())
+    give_freed_memory_back()
+    found.append(count())
 
-found = [count(fill), count(kept)]
-give_freed_memory_back()
-print(json.dumps([*found, count(fill)]))
+found = []
+thread = threading.Thread(target=count_all)  # one, since each may get a heap of its own
+thread.start()
+thread.join()
+print(json.dumps(found))
 """
 
 

@@ -36,17 +36,11 @@ class StepClock:
         Raises:
             ConfigurationError: The scheduler does not say which step it is in.
         """
-        scheduler = pipeline.scheduler
-        if not hasattr(scheduler, "step_index"):
-            raise ConfigurationError(
-                f"{name} cannot follow {type(scheduler).__name__}, which does not count its steps",
-                expected="a scheduler with a step_index, such as FlowMatchEulerDiscreteScheduler",
-                hint=f"leave {name} out",
-            )
         self.timestep = math.inf
         self.calls = 0
         self._pipeline, self._denoiser = pipeline, denoiser
         self._name, self._sides = name, sides
+        self.check_scheduler()
         self._begin: Callable[[int], None] = lambda _: None
         self._timesteps: list[float] = []
         self._seen: Any = None
@@ -57,6 +51,21 @@ class StepClock:
         denoiser.register_forward_hook(lambda *_: self._leave())
         if hasattr(denoiser, "cache_context"):
             self._follow_names(denoiser)
+
+    def check_scheduler(self) -> None:
+        """Refuse a scheduler that the pipeline got and that cannot be followed.
+
+        Raises:
+            ConfigurationError: It does not say which step it is in.
+        """
+        scheduler = self._pipeline.scheduler
+        if not hasattr(scheduler, "step_index"):
+            raise ConfigurationError(
+                f"{self._name} cannot follow {type(scheduler).__name__}, which does not count its "
+                "steps",
+                expected="a scheduler with a step_index, such as FlowMatchEulerDiscreteScheduler",
+                hint=f"leave {self._name} out",
+            )
 
     def read_timestep(self) -> float:
         """Return the timestep of the running call, as diffusers' caches ask for it."""

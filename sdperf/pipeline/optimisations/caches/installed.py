@@ -67,7 +67,7 @@ class InstalledCache:
 
     @property
     def left_out(self) -> int:
-        """Calls of blocks, or of their attention, that were left out so far."""
+        """Calls of blocks, or of their attention, that the bound workload left out so far."""
         return self._clock.calls * len(self._hooked) - self._computed
 
     @property
@@ -87,12 +87,15 @@ class InstalledCache:
         for module, _ in self._hooked:
             module.forward = _fence(module.forward)
 
-    def check_guidance(self, stages: Stages) -> None:
-        """Refuse a workload without the side of guidance that this cache saves.
+    def begin_workload(self, stages: Stages) -> None:
+        """Count from here, and refuse a workload that this cache cannot follow or saves nothing of.
 
         Raises:
-            ConfigurationError: It is not guided.
+            ConfigurationError: Its scheduler does not say which step it is in, or it is not guided
+                and this cache saves the side of guidance without a prompt.
         """
+        self._clock.check_scheduler()
+        self._computed = self._clock.calls = 0
         scale = stages.guidance_scale
         if self._kind.needs_guidance and (scale is None or scale <= 1):
             raise ConfigurationError(
@@ -149,9 +152,9 @@ def bind_cache(stages: Stages) -> None:
     cache = find_cache(stages.pipeline)
     if cache is None:
         return
-    cache.check_guidance(stages)
+    cache.begin_workload(stages)
     if cache.ratios is not None:
-        cache.ratios.forget()
+        cache.ratios.begin_workload(stages.workload)
         _take_ratios_first(stages, cache.ratios)
 
 

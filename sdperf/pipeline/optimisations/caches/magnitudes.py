@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdperf.errors import ConfigurationError
+from sdperf.record.workload import Workload
 
 
 class MagnitudeRatios:
@@ -27,15 +28,24 @@ class MagnitudeRatios:
     def __init__(self, configuration: Any) -> None:
         self._configuration = configuration
         self.is_missing = True
+        self._workload: Workload | None = None
+        self._taken: dict[Workload, list[float]] = {}
 
     def begin_picture(self, steps: int) -> None:
         """Let the hooks count a picture's steps."""
         self._configuration.num_inference_steps = steps
 
-    def forget(self) -> None:
-        """Ask for ratios again, for another workload."""
-        self._configuration.calibrate = True
-        self.is_missing = True
+    def begin_workload(self, workload: Workload) -> None:
+        """Use a workload's ratios, or ask for them where none were taken.
+
+        A worker that comes back to a workload draws no further picture for them, which would be in
+        the time of the next one.
+        """
+        self._workload = workload
+        taken = self._taken.get(workload)
+        self.is_missing = self._configuration.calibrate = taken is None
+        if taken is not None:
+            self._configuration.mag_ratios = taken
 
     def take(self, draw: Callable[[], object]) -> None:
         """Take the ratios from one picture.
@@ -51,11 +61,13 @@ class MagnitudeRatios:
         try:
             with contextlib.redirect_stdout(printed):
                 draw()
-            self._configuration.mag_ratios = read_ratios(printed.getvalue())
+            ratios = self._configuration.mag_ratios = read_ratios(printed.getvalue())
         except BaseException:
             self.is_missing = True
             raise
         self._configuration.calibrate = False
+        if self._workload is not None:
+            self._taken[self._workload] = ratios
 
 
 def read_ratios(printed: str) -> list[float]:

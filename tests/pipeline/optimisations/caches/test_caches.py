@@ -132,12 +132,16 @@ def test_ratios_come_from_one_more_picture_which_all_workers_draw_alike(tiny_fol
     assert len(set(ratios[0])) > STEPS / 2
 
 
-def test_another_workload_takes_ratios_of_its_own(tiny_folder, capsys):
+def test_another_workload_takes_ratios_of_its_own_and_the_first_one_keeps_its(tiny_folder, capsys):
     pipeline = load(tiny_folder, "z-image")
     optimise_networks(pipeline, ("mag_cache",))
     for steps in (STEPS, STEPS - 2):
         draw(bind(pipeline, ("mag_cache",), num_inference_steps=steps))
         assert len(find_cache(pipeline).configuration.mag_ratios) == steps
+    called = []
+    pipeline.transformer.register_forward_hook(lambda *_: called.append(1))
+    draw(bind(pipeline, ("mag_cache",)))
+    assert len(called) == len(find_cache(pipeline).configuration.mag_ratios) == STEPS
     assert capsys.readouterr().out == ""
 
 
@@ -249,8 +253,19 @@ def test_a_cache_that_had_nothing_to_leave_out_is_said(tiny_folder):
     draw(stages)
     said = list_without_effect(pipeline, few, ["red apple"])
     assert said == ("pyramid_attention, which computed every block in 1 step",)
-    draw(bind(pipeline, ("pyramid_attention",)))
-    assert list_without_effect(pipeline, few, ["red apple"]) == ()
+    many = bind(pipeline, ("pyramid_attention",))
+    draw(many)
+    assert list_without_effect(pipeline, many.workload, ["red apple"]) == ()
+    draw(optimise_stages(stages_for(pipeline, few), ("pyramid_attention",)))
+    assert list_without_effect(pipeline, few, ["red apple"]) == said
+
+
+def test_a_scheduler_of_a_workload_that_cannot_be_followed_is_refused(tiny_folder):
+    pipeline = load(tiny_folder, "z-image")
+    optimise_networks(pipeline, ("mag_cache",))
+    pipeline.scheduler = diffusers.DDIMScheduler()
+    with pytest.raises(ConfigurationError, match="cannot follow DDIMScheduler, which does not"):
+        bind(pipeline, ("mag_cache",))
 
 
 @pytest.mark.parametrize(
