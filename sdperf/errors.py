@@ -59,6 +59,10 @@ class ConfigurationError(SdperfError):
     """An option, ini setting, prompts file or argument has a value that cannot be used."""
 
 
+class SubjectError(ConfigurationError):
+    """The module of a subject cannot be imported, or lacks the function."""
+
+
 class ModelError(SdperfError):
     """A model is missing, unreachable, incomplete, or no pipeline that draws images."""
 

@@ -130,6 +130,11 @@ def suggest_ab(
     engine = _name_program(current.variant.engine, typed)
     if engine != current.variant.engine:
         notes.append(_OWN_COMMAND.format(engine))
+    if saved.subject != current.subject:
+        owners = (("--a", saved.subject), ("--b", current.subject))
+        for side, subject in owners:
+            sides += [] if subject is None else [side, SUBJECT.assign(subject)]
+        current = replace(current, subject=None)
     words = ["sdperf", "ab", *sides, *_describe_case(current, typed.prompts, engine)]
     if typed.device is not None:
         words += ["--device", typed.device]

@@ -27,6 +27,7 @@ from sdperf.models.hashing import (
 from sdperf.models.headers import check_safetensors
 from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
 from sdperf.models.layout import (
+    DENOISERS,
     INDEX_NAME,
     Component,
     ModelIndex,
@@ -274,6 +275,16 @@ def import_components(resolved: ResolvedModel) -> None:
         for library, class_name in [("diffusers", resolved.pipeline_class), *wanted]:
             with contextlib.suppress(ImportError, AttributeError):
                 getattr(find_library(library), class_name)
+
+
+def find_denoiser_name(resolved: ResolvedModel) -> str | None:
+    """Return the class name of the network that denoises; ``None`` where its index names none.
+
+    Raises:
+        ModelError: The folder is damaged, or names or brings code.
+    """
+    parts = {part.name: part.class_name for part in _check_again(resolved).components}
+    return next((parts[name] for name in DENOISERS if name in parts), None)
 
 
 def find_scheduler_name(resolved: ResolvedModel) -> str | None:

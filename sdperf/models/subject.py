@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdperf.errors import ConfigurationError, ModelError
+from sdperf.errors import ConfigurationError, ModelError, SubjectError
 from sdperf.models.failing_line import describe_failing_line
 from sdperf.models.layout import is_measured
 from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline
@@ -53,6 +55,33 @@ class PipelineRequest:
         return pipeline
 
 
+def require_module(name: str) -> None:
+    """Look for the module of a subject where a worker would, and import nothing.
+
+    Of a module inside a package, the package alone is looked for: its own code may say where its
+    modules lie.
+
+    Args:
+        name: ``module:function``.
+
+    Raises:
+        SubjectError: There is no such module.
+    """
+    module_name = name.partition(":")[0]
+    top = module_name.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top) or PathFinder.find_spec(top, [str(Path.cwd())])
+    except ValueError:  # a module without a specification is imported already
+        return
+    if found is None:
+        raise SubjectError(
+            f"the subject's module {module_name} cannot be found",
+            got=f"no {top} in this folder or on Python's search path",
+            expected="a module that Python can import from here",
+            hint="look at the name, or add its folder: PYTHONPATH=FOLDER before the command",
+        )
+
+
 Subject = Callable[[PipelineRequest], Any]
 
 
@@ -87,8 +116,8 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
         ready by `prepare_pipeline`. What the function itself raises passes through.
 
     Raises:
-        ConfigurationError: The name has another form, the module cannot be imported, or it has
-            no such callable.
+        ConfigurationError: The name has another form.
+        SubjectError: The module cannot be imported, or it has no such callable.
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
@@ -105,16 +134,16 @@ def load_subject(name: str, code: tuple[str, ...] = ()) -> Subject:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # its module may call sys.exit
         line = describe_failing_line(error)
-        raise ConfigurationError(
+        raise SubjectError(
             f"the subject's module {module_name} cannot be imported",
             got=f"{type(error).__name__}: {error}" + ("" if line is None else f" ({line})"),
             hint=f"python -c 'import {module_name}'",
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise ConfigurationError(
+        raise SubjectError(
             f"the subject's module {module_name} has no function {attribute}",
-            got=type(function).__name__,
+            got="nothing of that name" if function is None else type(function).__name__,
             expected="a function that takes a PipelineRequest and returns a pipeline",
         )
 

@@ -13,7 +13,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.folders import list_folder
 from sdperf.git.links import refuse_tracked_links
 from sdperf.outputs import Output, check_outputs, list_temporary_folders
-from sdperf.pipeline.optimisations.catalogue import refuse_unusable
+from sdperf.pipeline.optimisations.catalogue import refuse_unsuited, refuse_unusable
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def check_packages(settings: Settings, root: Path) -> None:
 
 
 def check_model_and_device(suites: SessionSuites) -> None:
-    """Find the model, and refuse optimisations that the device cannot run, before anything loads.
+    """Find subject and model, and refuse optimisations that cannot run here, before anything loads.
 
     A set of optimisations counts where the user named it and a selected test uses it. The device is
     not looked up where the answer does not depend on it.
@@ -105,15 +105,24 @@ def check_model_and_device(suites: SessionSuites) -> None:
         suites: The session's suites, with planned tests.
 
     Raises:
-        ConfigurationError: An optimisation cannot be used on the device.
+        ConfigurationError: An optimisation cannot be used on the device or with the model, or there
+            is no module of the subject's name.
         ModelError: There is no such model, or it cannot be used.
         WorkerError: The process that looks at the device died or hung.
     """
-    suites.resolve_model()
+    if suites.settings.subject is not None and suites.settings.cluster is None:
+        from sdperf.models.subject import require_module
+
+        require_module(suites.settings.subject)
+    model = suites.resolve_model()
     if suites.settings.cluster is not None:
         suites.own()
     tested = {one.variant.optimisations for one in suites.plan.tests if not one.is_skipped}
     named = [names for names in suites.settings.optimisations or () if names in tested]
+    if suites.settings.subject is None:
+        from sdperf.models.loader import find_denoiser_name
+
+        refuse_unsuited(named, find_denoiser_name(model))
     is_here = suites.settings.cluster is None
     refuse_unusable(named, lambda: suites.own().describe_device(), is_here=is_here)
 

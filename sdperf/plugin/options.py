@@ -220,7 +220,7 @@ def read_settings(config: pytest.Config) -> Settings:
         batch_rounds=texts.read(settings.BATCH_ROUNDS),
         warmup=texts.read(settings.WARMUP),
         timeout_s=texts.read(settings.TIMEOUT),
-        subject=texts[settings.SUBJECT] or None,
+        subject=texts.read(settings.SUBJECT) if texts[settings.SUBJECT] else None,
         guards="off" if cluster else guards,
         allowed_unknown=allowed_unknown,
         trace=texts.read(settings.TRACE),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import ConfigurationError, EngineError, GenerationError
+from sdperf.errors import ConfigurationError, EngineError, GenerationError, SubjectError
 from sdperf.images.input_files import InputFile
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
@@ -116,6 +117,7 @@ class Suite:
         tuple[Precision, int, str], dict[ImageRequest, tuple[PictureImprint, float]]
     ] = field(default_factory=dict)
     _refused: dict[WorkerSpec, EngineError] = field(default_factory=dict)
+    _lost_subjects: dict[tuple[Any, ...], SubjectError] = field(default_factory=dict)
     _own_weights: int | None = None
     _is_of_another_class: bool | None = None
 
@@ -151,16 +153,18 @@ class Suite:
         Raises:
             EngineError: The engine cannot run the pipeline. A repeated call raises at once, since
                 converting up to the failure can take minutes.
-            ConfigurationError: The subject is sampled in another way than the model.
+            ConfigurationError: The subject is sampled in another way than the model, or cannot be
+                imported; a repeated call raises the latter at once.
         """
         spec = self.make_spec(precision, optimisations, engine)
         refused = self._refused.get(spec)
         if refused is not None:
             raise refused
-        if not is_external(engine):
-            make_due(self, spec)
         try:
-            workers = list(self.pool.acquire(spec, count))
+            with self._remembering_subject(spec):
+                if not is_external(engine):
+                    make_due(self, spec)
+                workers = list(self.pool.acquire(spec, count))
             if any(map(has_converted, workers)):
                 # Exporters do not free all memory; fresh processes find the conversion done.
                 self.pool.start_afresh()
@@ -235,7 +239,20 @@ class Suite:
             spec: The pipeline under test.
         """
         if spec.subject is not None and self._is_of_another_class is None:
-            self._note_class(spec, self.pool.acquire(spec, 1)[0])
+            with self._remembering_subject(spec):
+                self._note_class(spec, self.pool.acquire(spec, 1)[0])
+
+    @contextlib.contextmanager
+    def _remembering_subject(self, spec: WorkerSpec) -> Iterator[None]:
+        """Raise at once what importing the subject raised before: no worker is started for it."""
+        key = spec.subject, spec.code
+        if key in self._lost_subjects:
+            raise self._lost_subjects[key]
+        try:
+            yield
+        except SubjectError as error:
+            self._lost_subjects[key] = error
+            raise
 
     @property
     def pictures_of_the_model(self) -> ReferenceImages | None:

@@ -38,6 +38,7 @@ OWN_GUIDANCE: Final = "none"
 
 
 _TEXT: Final = kinds.text()
+_NAME: Final = r"[^\W\d]\w*"
 _ANY_TEXT: Final = kinds.text(may_be_empty=True)
 
 
@@ -255,7 +256,7 @@ CLUSTER: Final = Setting(
 SUBJECT: Final = Setting(
     "subject",
     "MODULE:FUNCTION",
-    _TEXT,
+    kinds.matching("module:function, such as my_pipelines:make", rf"{_NAME}(\.{_NAME})*:{_NAME}"),
     "your own code under test: called with a PipelineRequest, returns the pipeline to measure",
 )
 GUARDS: Final = Setting(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,17 @@ def test_what_the_device_cannot_run_is_refused_before_a_side_is_loaded(capsys, m
     assert err.startswith("sdperf ab: cuda_graphs cannot be used on cpu: ")
     assert "got: cuda_graphs; " in err
     assert looked == ["auto"]
+
+
+def test_a_cache_that_the_network_cannot_have_is_refused_before_a_side_is_loaded(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(WorkerPool, "acquire", lambda *_: pytest.fail("a side was loaded"))
+    status, out, err = run(capsys, "--a", "mode=sync", "--b", "optimisations=mag_cache")
+    assert (status, out) == (2, "")
+    words = " ".join(err.split())
+    assert "mag_cache cannot be used with this model; got: a UNet2DConditionModel" in words
+    assert "side B (" in words
 
 
 def test_two_settings_give_one_line_and_the_stages(capsys):
@@ -200,6 +212,11 @@ def test_a_revision_without_the_subject_does_not_borrow_the_working_trees(capsys
     status, _, err = run(capsys, "old", "HEAD", "--subject", "later:make")
     assert status == 2
     assert "side A (old): the subject's module later cannot be imported" in err
+    assert "python -c" not in err, "in the working tree that import succeeds"
+    words = " ".join(err.split())
+    assert "code that the revision itself holds: the working tree's is not looked at" in words
+    assert "do: name a revision that holds it in the place of old" in words
+    assert "--b subject=" in err
 
 
 def test_the_import_path_of_the_working_tree_does_not_reach_into_a_revision(
@@ -312,8 +329,9 @@ def test_the_null_control_and_several_cases(capsys):
     cases = "--cases=latency,stage[fp32-denoise],throughput[fp32-*-2w]"
     arguments = ["ab", "--guards", "off", "--a", "device=cpu", "--b", "device=cpu", cases]
     assert main([*arguments, "--no-stages"]) == 0
-    out = capsys.readouterr().out
-    assert "null control: A differs from itself by +0.0 % in " in out
+    out, err = capsys.readouterr()
+    assert "null control: A differs from itself by +0.0 % in 4 blocks (single ones +0.0 % " in out
+    assert re.search(r"null control: 4 of at most 4 blocks, \+0\.0 % \(\S+ to \S+ at 98 %\)", err)
     assert out.splitlines()[-1] == "4 cases: 4 PASS"
     assert "stage[fp32-denoise], 4 blocks" in out
     assert "throughput[fp32-async-2w], 4 blocks" in out

@@ -37,6 +37,8 @@ def test_progress_is_told_in_a_line():
     told = format_progress(progress(), LIMIT, ruler=False)
     assert told == ("latency: 4 of at most 12 blocks, -10.0 % (-12.0 to -8.0), 42.0 s at most")
     assert "-20% " in format_progress(progress(), LIMIT)
+    levelled = format_progress(progress(what="null control", level=0.98), LIMIT, ruler=False)
+    assert "blocks, -10.0 % (-12.0 to -8.0 at 98 %), " in levelled
     lost = format_progress(progress(discarded="it got hot"), LIMIT, ruler=False)
     assert lost == "latency: 4 of at most 12 blocks, the last one discarded: it got hot"
     assert format_progress(progress(bounds=None, left_s=0.0), LIMIT) == "latency: 4/12 blocks"

@@ -1,5 +1,6 @@
 """``sdperf sweep`` from the command line: real environments, worktrees and workers, no torch."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -170,6 +171,27 @@ def test_a_plan_is_told_before_anything_is_installed(capsys, packages, tmp_path)
     assert "if an image takes 1 s: " in told
     assert not (packages / ".sdperf").exists()
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "is_said"),
+    [
+        (("planted-sd",), "1.2", True),
+        (("planted-sd .. 1.3",), "1.2", True),
+        (("planted-sd", "--from", "1.1"), "1.1", False),
+        (("planted-sd .. 1.1",), "1.0", False),
+    ],
+)
+def test_a_range_that_is_left_open_begins_where_sdperf_does(
+    capsys, packages, monkeypatch, words, first, is_said
+):
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["Planted_SD<2,>=1.2", "torch"])
+    status, _, err = run(capsys, "--python-package", *words, *SUBJECT, "--dry-run")
+    assert status == 0
+    told = " ".join(err.split())
+    assert f" versions: {first}, " in told
+    note = "the range begins at planted-sd 1.2, the oldest supported one; --from names"
+    assert (note in told) == is_said
 
 
 def test_a_budget_that_is_over_leaves_the_rest_for_the_next_time(capsys, packages):

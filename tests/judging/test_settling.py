@@ -66,6 +66,21 @@ def test_packages_alone_are_two_environments():
     assert both.startswith(f"sdperf ab {'a' * 12} {'b' * 12} --python OLD/bin/python")
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "sides"),
+    [
+        (None, "mine:slow", "--b subject=mine:slow"),
+        ("mine:old", None, "--a subject=mine:old"),
+        ("mine:old", "mine:slow", "--a subject=mine:old --b subject=mine:slow"),
+        ("mine:slow", "mine:slow", "--cases 'latency[fp32-sync-1w]' --subject mine:slow"),
+    ],
+)
+def test_each_side_runs_the_subject_that_it_was_measured_with(before, now, sides):
+    suggested = suggest_ab(made("a" * 40, subject=before), made("b" * 40, subject=now))
+    assert suggested.startswith(f"sdperf ab {'a' * 12} {'b' * 12} {sides}")
+    assert suggested.count("subject") == sides.count("subject")
+
+
 @pytest.mark.parametrize(("before", "now"), [(None, "b" * 40), ("a" * 40, None), ("a", "a")])
 def test_where_nothing_is_known_to_differ_there_is_nothing_to_hold_against(before, now):
     assert suggest_ab(made(before), made(now)) is None
@@ -74,7 +89,7 @@ def test_where_nothing_is_known_to_differ_there_is_nothing_to_hold_against(befor
 @pytest.mark.parametrize(
     ("changes", "options"),
     [
-        ({"subject": "mine:fast"}, ["--subject", "mine:fast"]),
+        ({"subject": "mine:fast"}, ["--b", "subject=mine:fast"]),
         ({"workload": dataclasses.replace(PLAIN, seed=3)}, ["--both", "seed=3"]),
         (
             {"workload": dataclasses.replace(PLAIN, num_inference_steps=4, width=64, height=32)},

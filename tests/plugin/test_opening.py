@@ -269,3 +269,30 @@ def test_a_history_whose_name_is_not_utf8_is_refused_first(bench, script):
     assert refused.ret == 4
     refused.stderr.fnmatch_lines(["ERROR: the history cannot be kept in a place whose name*"])
     assert script.rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("nowhere", "--sd-subject*nowhere*module:function, such as my_pipelines:make*"),
+        ("nowhere:make", "*module nowhere cannot be found; got: no nowhere in this folder*"),
+        ("nowhere.deep:make", "*module nowhere.deep cannot be found; got: no nowhere in*"),
+    ],
+)
+def test_a_subject_that_cannot_be_found_is_one_message_before_anything_starts(
+    bench, script, subject, message
+):
+    refused = bench(subject=subject)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert len(refused.errlines) < 4
+    assert script.rounds == 0
+
+
+def test_a_cache_that_the_network_cannot_have_is_refused_before_it_is_loaded(bench, script):
+    refused = bench("--sd-optimisations=none,mag_cache", spawned=True)
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(
+        ["ERROR: mag_cache cannot be used with this model; got: a UNet2DConditionModel*"]
+    )
+    assert script.rounds == 0

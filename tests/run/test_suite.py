@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdperf.errors import ConfigurationError, EngineError
+from sdperf.errors import ConfigurationError, EngineError, SubjectError
 from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.models.tasks.calls import describe_call
@@ -144,3 +144,21 @@ def test_a_worker_that_knows_no_pictures_is_not_measured_in_the_place_of_one_tha
         suite.settle_picture(loaded(None, mine))
     suite.settle_picture(loaded(None, dataclasses.replace(mine, accepts=("picture",))))
     assert suite.workload.picture == picture
+
+
+def test_a_subject_without_its_function_is_imported_once_for_all_cases(monkeypatch):
+    suite, asked = dataclasses.replace(make_suite(), subject="mine:nowhere"), []
+
+    def acquire(spec, count, role=""):
+        asked.append(spec.subject)
+        raise SubjectError("the subject's module mine has no function nowhere")
+
+    monkeypatch.setattr(suite.pool, "acquire", acquire, raising=False)
+    for one in (suite, suite.with_changes(guards="off")):
+        for precision in ("fp32", "bf16"):
+            with pytest.raises(SubjectError, match="has no function nowhere"):
+                one.acquire(precision, 1)
+    assert asked == ["mine:nowhere"]
+    with pytest.raises(SubjectError):
+        suite.with_changes(subject="mine:other").acquire("fp32", 1)
+    assert asked == ["mine:nowhere", "mine:other"], "another function may be there"

@@ -282,3 +282,10 @@ def test_a_plan_says_the_time_from_what_was_measured_once_something_was(tmp_path
     after = list(describe_plan(asked, names, state))
     assert after[-1] == "3 left: about 30 min, as long as those before took"
     assert (format_span(50), format_span(9000)) == ("50.0 s", "2.5 h")
+
+
+def test_the_plan_of_a_long_range_names_its_newest():
+    steps = tuple(f"1.{number}" for number in range(40))
+    names = dict(zip(steps, steps, strict=True))
+    told = next(iter(describe_plan(sweep_question(steps), names, None)))
+    assert told.endswith("1.27, 1.28, and 10 more up to 1.39")

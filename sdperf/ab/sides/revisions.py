@@ -21,7 +21,7 @@ from sdperf.ab.sides.worktree import (
     map_search_path,
     remove_worktree,
 )
-from sdperf.errors import ConfigurationError
+from sdperf.errors import ConfigurationError, SdperfError, SubjectError
 from sdperf.git.command import run_git
 from sdperf.leftovers import note_leftover
 from sdperf.shell import join_command
@@ -211,6 +211,27 @@ def refuse_stray_subject(side: Side, name: SideName, file: str | None) -> None:
             hint="name a revision that has it, or a subject that both revisions have",
         )
         raise SideError(name, side.label, cause)
+
+
+def explain_missing_subject(error: SdperfError, label: str) -> SdperfError:
+    """Say of a revision without the subject's module that it lacks it; leave other errors. Pure.
+
+    To import the module by hand, as the error says, would find that of the working tree.
+
+    Args:
+        error: What the side's worker raised.
+        label: The side's label.
+    """
+    if not isinstance(error, SubjectError) or "No module named" not in str(error.got):
+        return error
+    return SubjectError(
+        error.what,
+        got=error.got,
+        expected="code that the revision itself holds: the working tree's is not looked at",
+        hint=f"name a revision that holds it in the place of {label}, or each side's own subject: "
+        "--a subject=MODULE:FUNCTION, --b subject=MODULE:FUNCTION, or none for the model's own "
+        "pipeline",
+    )
 
 
 def _find_code(

@@ -22,9 +22,10 @@ from sdperf.measure.clock import Clock, monotonic_clock
 from sdperf.measure.environment import collect_environment
 from sdperf.measure.fitness.conditions import Conditions
 from sdperf.measure.fitness.guard_changes import compare_guards
-from sdperf.models.loader import ResolvedModel, resolve_model
+from sdperf.models.loader import ResolvedModel, find_denoiser_name, resolve_model
 from sdperf.models.references import load_references
 from sdperf.models.tasks.choosing import find_task_class, settle_workload
+from sdperf.pipeline.optimisations.catalogue import refuse_unsuited
 from sdperf.record.environment import Environment
 from sdperf.record.floors import Floors
 from sdperf.record.guard import Guard
@@ -119,7 +120,12 @@ class LiveBench:
         return fit_together(workers, ram_bytes=ram_bytes, device=device)
 
     def resolve_model(self, side: Side) -> ResolvedModel:
-        """Find a side's model, once; its folder is absolute, for workers in other folders."""
+        """Find a side's model, once; its folder is absolute, for workers in other folders.
+
+        Raises:
+            ConfigurationError: Its network cannot have an optimisation that the side names.
+            ModelError: There is no such model, or it cannot be used.
+        """
         name, picture = side.workload.model, side.workload.picture
         lora, task = side.workload.lora, None if picture is None else picture.task
         if (name, lora, task) not in self._models:
@@ -130,6 +136,9 @@ class LiveBench:
                 folder=model.folder.absolute(),
                 pipeline_class=opened_as or model.pipeline_class,
             )
+        if side.subject is None:
+            named = side.variant_changes.get("optimisations") or ()
+            refuse_unsuited([named], find_denoiser_name(self._models[name, lora, task]))
         return self._models[name, lora, task]
 
     def examine(self, side: Side) -> Interpreter:

@@ -29,7 +29,7 @@ from sdperf.ab.turns.case_state import (
     plan_block,
 )
 from sdperf.ab.turns.pairing import BlamedArm, Pairing
-from sdperf.ab.turns.view import SilentView, View, make_progress
+from sdperf.ab.turns.view import NULL_CONTROL, SilentView, View, make_progress
 from sdperf.ab.verdict.comparison import (
     AbComparison,
     Block,
@@ -204,7 +204,7 @@ class _Run:
         side = self.a if name == "A" else self.b
         options = self.options
         arm = self.bench.make_arm(side, case, warmup=options.warmup, timeout_s=options.timeout_s)
-        return BlamedArm(arm, name, side.label)
+        return BlamedArm(arm, name, side.label, is_revision=side.revision is not None)
 
     def _draw(self, state: CaseState, pairing: Pairing) -> None:
         """Draw the images of both sides, and learn whether both fit into the memory."""
@@ -286,7 +286,7 @@ class _Run:
         )
         self._begin("null control: A against itself")
         may_go_on = functools.partial(self._may_go_on, series)
-        series.measure(may_go_on, lambda _: self._show("null control", series))
+        series.measure(may_go_on, lambda _: self._show(NULL_CONTROL, series))
         pairing.dismiss()
         is_sound = judge_null_control(series.contrasts, self._limit_log)
         if is_sound is None:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sdperf.ab.sides.revisions import explain_missing_subject
 from sdperf.ab.sides.sides import SideError, SideName
 from sdperf.ab.turns.arms import LiveArm
 from sdperf.ab.turns.bench import LiveBench
@@ -30,12 +31,14 @@ class BlamedArm:
         label: The side's label.
         is_eager: Whether fresh processes are loaded at once, so that both sides are warm when a
             block begins; false where the sides alternate.
+        is_revision: Whether its code is a commit's and not the working tree's.
     """
 
     arm: LiveArm
     name: SideName
     label: str
     is_eager: bool = True
+    is_revision: bool = False
 
     @property
     def lives(self) -> tuple[MemoryUsage, ...]:
@@ -125,7 +128,8 @@ class BlamedArm:
         except SideError:
             raise
         except SdperfError as error:
-            raise SideError(self.name, self.label, error) from error
+            cause = explain_missing_subject(error, self.label) if self.is_revision else error
+            raise SideError(self.name, self.label, cause) from error
 
 
 class Pairing:

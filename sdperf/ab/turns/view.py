@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sdperf.ab.turns.blocks import BlockSeries
 from sdperf.stats.paired import YuenBounds, compute_yuen_bounds
+
+NULL_CONTROL: Final = "null control"
+"""The name of the series that compares A with itself."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Progress:
         is_look: Whether a decision was tried after this block.
         bounds: The bounds so far, which between looks are for show only; ``None`` with fewer than
             two blocks.
+        level: Chance that the interval of the bounds covers the truth, 0 to 1, of a null
+            control, whose summary shows a range of another kind; ``None`` elsewhere.
         discarded: Why the block just measured does not count.
         elapsed_s: Seconds since the comparison began.
         left_s: Seconds until this series ends at the latest.
@@ -33,6 +38,7 @@ class Progress:
     discarded: str | None
     elapsed_s: float
     left_s: float
+    level: float | None = None
 
 
 def make_progress(what: str, series: BlockSeries, *, elapsed_s: float, series_s: float) -> Progress:
@@ -46,9 +52,11 @@ def make_progress(what: str, series: BlockSeries, *, elapsed_s: float, series_s:
     """
     contrasts, last = series.contrasts, series.blocks[-1]
     blocks, most = len(contrasts), series.looks[-1]
-    bounds = None
+    bounds = level = None
     if blocks >= 2:
-        bounds = compute_yuen_bounds(contrasts, series.alpha / len(series.looks))
+        alpha = series.alpha / len(series.looks)
+        bounds = compute_yuen_bounds(contrasts, alpha)
+        level = 1 - 2 * alpha if what == NULL_CONTROL else None
     return Progress(
         what=what,
         blocks=blocks,
@@ -58,6 +66,7 @@ def make_progress(what: str, series: BlockSeries, *, elapsed_s: float, series_s:
         discarded=last.discarded,
         elapsed_s=elapsed_s,
         left_s=0.0 if series.is_decided else (most - blocks) * series_s / len(series.blocks),
+        level=level,
     )
 
 

@@ -89,7 +89,8 @@ def format_progress(progress: Progress, limit_log: float, *, ruler: bool = True)
     elif progress.bounds is not None:
         if ruler:
             parts.append(draw_interval(progress.bounds, limit_log))
-        parts.append(describe_change(progress.bounds))
+        level = "" if progress.level is None else f" at {100 * progress.level:.4g} %"
+        parts.append(describe_change(progress.bounds).removesuffix(")") + f"{level})")
     if progress.left_s > 0 and progress.discarded is None:
         parts.append(f"{format_seconds(progress.left_s)}{'' if ruler else ' at most'}")
     if not ruler:

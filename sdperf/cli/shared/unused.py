@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from sdperf.units import format_names
 
@@ -27,6 +28,29 @@ def list_requirements(name: str) -> Sequence[str] | None:
         return importlib.metadata.requires(name) or ()
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def find_oldest_needed(name: str, requires: ListRequirements = list_requirements) -> Version | None:
+    """Return the oldest release of a package that sdperf's own requirements allow.
+
+    >>> find_oldest_needed("diffusers", lambda _: ["diffusers<1,>=0.37", "torch>=2.6"])
+    <Version('0.37')>
+
+    Args:
+        name: The package, as registries compare names.
+        requires: Lists the requirements of an installed distribution.
+
+    Returns:
+        The release; ``None`` where sdperf asks for none, or is not installed.
+    """
+    found = [
+        Version(one.version)
+        for each in map(Requirement, requires("sdperf") or ())
+        if canonicalize_name(each.name) == name
+        for one in each.specifier
+        if one.operator == ">="
+    ]
+    return min(found, default=None)
 
 
 def warn_unused(

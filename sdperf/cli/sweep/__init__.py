@@ -91,7 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         default=[],
         metavar="RANGE",
-        help="a package, or 'NAME A .. B'; several ranges are swept one after another, the other "
+        help="a package, from the oldest supported one, or 'NAME A .. B'; several ranges "
+        "are swept one after another, the other "
         "packages as they are; or two times and more, oldest first: exact versions of one or more "
         "packages",
     )
@@ -171,6 +172,8 @@ def _run_one(arguments: argparse.Namespace) -> int:
     here = Path.cwd()
     _check_outputs(arguments, here)
     question, names = read_question(arguments, here)
+    if names.note:
+        say_aloud(PROGRAM, names.note)
     kept = SweepFolder(here / STATE_FOLDER, question.key())
     teller = _SweepTeller(question, names.short)
     if arguments.dry_run:

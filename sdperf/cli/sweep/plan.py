@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from sdperf.ab.turns.blocks import RENEW_EVERY
@@ -11,7 +11,7 @@ from sdperf.bisect.judging import LOOKS, format_bounds
 from sdperf.report.sweep import describe_stage_step
 from sdperf.stats.paired import CYCLE
 from sdperf.sweep.state import FailedStep, PairRecord, SweepQuestion, SweepState
-from sdperf.units import format_names, format_quantity, format_seconds
+from sdperf.units import format_quantity, format_seconds
 
 _SUPPOSED_S: Final = (1.0, 10.0)
 """Seconds of an image for which the plan says the time, before one was drawn."""
@@ -37,7 +37,7 @@ def describe_plan(
     chosen = [names[step] for step in plan.chosen]
     yield (
         f"{question.about}: {len(chosen)} of {format_quantity(len(plan.steps), noun)}: "
-        f"{format_names(chosen, _MOST_LISTED)}"
+        f"{_list_names(chosen)}"
     )
     anchor = "the oldest that runs" if plan.anchor is None else names[plan.anchor]
     told = f"{format_quantity(plan.most_chosen_pairs, 'comparison')}: neighbours, and each with "
@@ -64,6 +64,18 @@ def describe_plan(
                 f"if an image takes {image_s:g} s: {' to '.join(map(format_span, spans))}, "
                 "environments not counted"
             )
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """Join names with commas; of a long list the oldest ones, and the newest.
+
+    >>> _list_names([str(number) for number in range(40)])[-24:]
+    '28, and 10 more up to 39'
+    """
+    if len(names) <= _MOST_LISTED:
+        return ", ".join(names)
+    shown = names[: _MOST_LISTED - 1]
+    return f"{', '.join(shown)}, and {len(names) - len(shown) - 1} more up to {names[-1]}"
 
 
 def estimate_s(question: SweepQuestion, image_s: float, blocks: int) -> float:

@@ -15,6 +15,7 @@ from sdperf.shell import join_command
 
 if TYPE_CHECKING:
     from sdperf.ab.verdict.comparison import CompareOptions
+    from sdperf.sweep.releases import ReleaseRange
     from sdperf.sweep.state import SweepQuestion
 
 _EXAMPLE: Final = "sdperf sweep --python-package 'onnxruntime 1.22 ..'"
@@ -31,12 +32,14 @@ class StepNames:
         steps: The steps, oldest first.
         short: The short name of each.
         titles: What else there is to say, by short name: a commit's subject.
+        note: How the range was chosen, where it was left open; empty where it was not.
     """
 
     about: str
     steps: tuple[str, ...]
     short: dict[str, str]
     titles: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 def read_question(arguments: argparse.Namespace, here: Path) -> tuple[SweepQuestion, StepNames]:
@@ -202,9 +205,24 @@ def _name_packages(arguments: argparse.Namespace, pip_options: Sequence[str]) ->
             short = {step: label_step(step) for step in given}
         return StepNames(" and ".join(packages), tuple(given), short)
     asked = parse_release_range(texts[0], arguments.first, arguments.last)
+    asked, note = _begin_at_supported(asked)
     versions = list_releases(asked, pip_options)
     short = {f"{asked.name}=={version}": version for version in versions}
-    return StepNames(asked.name, tuple(short), short)
+    return StepNames(asked.name, tuple(short), short, note=note)
+
+
+def _begin_at_supported(asked: ReleaseRange) -> tuple[ReleaseRange, str]:
+    """Begin a range whose oldest end is open at the release that sdperf needs, and say so."""
+    from sdperf.cli.shared.unused import find_oldest_needed
+
+    oldest = None if asked.first is not None else find_oldest_needed(asked.name)
+    begun = dataclasses.replace(asked, first=oldest)
+    if oldest is None or (asked.last is not None and not begun.holds(asked.last)):
+        return asked, ""
+    return begun, (
+        f"the range begins at {asked.name} {oldest}, the oldest supported one; --from names "
+        "another one"
+    )
 
 
 def _name_commits(text: str, here: Path) -> StepNames:

@@ -219,6 +219,27 @@ def refuse_unusable(
                 check_library(names, find_c_library())
 
 
+def refuse_unsuited(named: Iterable[Sequence[str]], denoiser: str | None) -> None:
+    """Check sets of optimisations against the class of the network that denoises. Pure.
+
+    Args:
+        named: The sets.
+        denoiser: The class; ``None`` is unknown and refuses nothing.
+
+    Raises:
+        ConfigurationError: No network of this class can have one of them.
+    """
+    chosen = [OPTIMISATIONS[name] for names in named for name in names if name in OPTIMISATIONS]
+    for one in chosen:
+        if denoiser is not None and not one.may_suit(denoiser):
+            raise ConfigurationError(
+                f"{one.name} cannot be used with this model",
+                got=f"a {denoiser}",
+                expected="a transformer" if one.denoisers is None else " or ".join(one.denoisers),
+                hint=f"leave {one.name} out",
+            )
+
+
 def depends_on_device(names: Sequence[str]) -> bool:
     """Tell whether any of these optimisations is refused on some device."""
     chosen = [OPTIMISATIONS[name] for name in names if name in OPTIMISATIONS]

@@ -63,6 +63,8 @@ class Optimisation:
         library: The C library that it is a feature of; ``None`` is any.
         beside_engines: Whether it can be on beside another engine than torch: it changes none of
             torch's networks.
+        transformers_only: Whether it finds nothing to change in a UNet.
+        denoisers: Classes of the networks that it is for; ``None`` where more may suit.
     """
 
     name: str
@@ -84,6 +86,18 @@ class Optimisation:
     distribution: tuple[str, str] | None = None
     library: str | None = None
     beside_engines: bool = False
+    transformers_only: bool = False
+    denoisers: tuple[str, ...] | None = None
+
+    def may_suit(self, denoiser: str) -> bool:
+        """Tell whether a network of this class can have it, as far as the name of a class tells.
+
+        >>> Optimisation("x", "", transformers_only=True).may_suit("UNet2DConditionModel")
+        False
+        """
+        if self.denoisers is not None:
+            return denoiser in self.denoisers
+        return not (self.transformers_only and "UNet" in denoiser)
 
 
 _ONLY_CUDA: Final[dict[DeviceKind, str]] = {
@@ -102,6 +116,13 @@ _COMPILED: Final = ("compile", "compile_blocks", "compile_blocks_dynamic")
 WEIGHTS: Final = "weights"
 EXTRA: Final = "quantise"
 """The extra of sdperf that weights in fewer bits need."""
+
+FASTER_CACHE_DENOISERS: Final = (
+    "SD3Transformer2DModel",
+    "PixArtTransformer2DModel",
+    "SanaTransformer2DModel",
+)
+"""Classes that diffusers' FasterCache was tried with."""
 
 _CHANNELS_LAST_ON_MPS: Final[dict[DeviceKind, str]] = {
     "mps": "convolutions of channels_last slices gave wrong images there (pytorch issue 180984)"
@@ -137,7 +158,7 @@ def _step_cache(interval: int) -> Optimisation:
     )
 
 
-def _cache(name: str, summary: str) -> Optimisation:
+def _cache(name: str, summary: str, denoisers: tuple[str, ...] | None = None) -> Optimisation:
     """Make the entry of one of diffusers' caches, which decide in each step."""
     reason = "it decides in each step, between blocks that compile_blocks compiles one by one"
     return Optimisation(
@@ -147,6 +168,8 @@ def _cache(name: str, summary: str) -> Optimisation:
         group="step cache",
         recorded=False,
         excludes={"compile": reason},
+        transformers_only=True,
+        denoisers=denoisers,
     )
 
 
@@ -200,10 +223,13 @@ ALL: Final = (
     Optimisation(
         "real_rotary",
         "positions turn queries and keys in real numbers, which compiled code fuses",
+        transformers_only=True,
+        denoisers=("ZImageTransformer2DModel", "QwenImageTransformer2DModel"),
     ),
     Optimisation(
         "fused_gelu",
         "GELU is taken in the kernel of the product before it",
+        transformers_only=True,
         refusals=_ONLY_CUDA,
         excludes=dict.fromkeys(
             ("int8_weights", "int8_dynamic", "int4_weights", "float8", "float8_blocks"),
@@ -341,5 +367,9 @@ ALL: Final = (
         "mag_cache", "steps whose blocks change little, by ratios of a first picture, are left out"
     ),
     _cache("pyramid_attention", "attention of every second step is that of the step before"),
-    _cache("faster_cache", "most late steps take the side without a prompt from an earlier step"),
+    _cache(
+        "faster_cache",
+        "most late steps take the side without a prompt from an earlier step",
+        FASTER_CACHE_DENOISERS,
+    ),
 )

@@ -84,6 +84,7 @@ class Abilities:
         weights: How many weights the pipeline has; ``None`` is unknown.
         room: Memory that workers share; ``None`` is unknown.
         engines: The engines that ``auto`` takes: installed and native here, torch first.
+        denoiser: Class of the network that denoises; ``None`` is unknown.
         bound_to_torch: Why no other engine can run the pipeline; ``None`` where one may.
     """
 
@@ -95,6 +96,7 @@ class Abilities:
     room: Room | None = None
     engines: tuple[str, ...] = (TORCH,)
     bound_to_torch: str | None = None
+    denoiser: str | None = None
 
     def fits(self, precision: Precision, workers: int = 1) -> bool:
         """Tell whether the memory holds the weights of several workers; yes where unknown."""
@@ -322,6 +324,8 @@ def _find_obstacle(name: str, abilities: Abilities, engines: Sequence[str]) -> s
         return f"it is a feature of {one.library}"
     if one.families is not None and abilities.family not in one.families:
         return "it is written for other pipelines"
+    if abilities.denoiser is not None and not one.may_suit(abilities.denoiser):
+        return f"it is not for a {abilities.denoiser}"
     return None
 
 

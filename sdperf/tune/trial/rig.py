@@ -10,7 +10,7 @@ from sdperf.device import DeviceInfo, DeviceKind
 from sdperf.engines.catalogue import ENGINES, FAMILIES, explain_skip
 from sdperf.errors import GenerationError
 from sdperf.images.input_files import InputFile
-from sdperf.models.loader import ResolvedModel
+from sdperf.models.loader import ResolvedModel, find_denoiser_name
 from sdperf.record.workload import TORCH, ImageRequest, Workload
 from sdperf.run.memory import WEIGHT_BYTES, find_room
 from sdperf.run.messages import (
@@ -158,6 +158,7 @@ class LiveRig:
             room,
             list_automatic(device.kind) if bound_to_torch is None else (TORCH,),
             bound_to_torch,
+            None if self.subject is not None else find_denoiser_name(self.model),
         )
 
     def describe_device(self) -> DeviceInfo:

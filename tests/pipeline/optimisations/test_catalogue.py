@@ -6,6 +6,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.pipeline.families import _FAMILIES
 from sdperf.pipeline.optimisations.catalogue import (
     ALL_DEVICES,
+    DIFFUSERS_CACHES,
     OPTIMISATIONS,
     QUANTISATIONS,
     check_supported,
@@ -16,6 +17,7 @@ from sdperf.pipeline.optimisations.catalogue import (
     find_conflict,
     is_recorded,
     parse_optimisations,
+    refuse_unsuited,
 )
 from sdperf.pipeline.optimisations.entries import UNET_CLASSES, UNET_FAMILIES
 
@@ -51,6 +53,15 @@ def test_a_set_has_one_spelling_whatever_its_order():
 def test_what_cannot_be_meant_is_refused(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         parse_optimisations(text)
+
+
+@pytest.mark.parametrize("name", [*DIFFUSERS_CACHES, "real_rotary", "fused_gelu"])
+def test_what_a_unet_cannot_have_is_known_by_the_name_of_its_class(name):
+    with pytest.raises(ConfigurationError, match=f"{name} cannot .* got: a UNet2DConditionModel"):
+        refuse_unsuited([("stored_png",), ("default",), (name,)], "UNet2DConditionModel")
+    refuse_unsuited([(name,)], None)
+    kinds = OPTIMISATIONS[name].denoisers or ("FluxTransformer2DModel",)
+    refuse_unsuited([(name,)], kinds[0])
 
 
 def test_a_refusal_says_why_where_and_what_to_do():

@@ -55,8 +55,8 @@ def test_the_verdict_stands_in_one_line_above_the_stages():
     assert stages[-1] == "  100 % of the gain is in denoise"
     assert told[0] == "A  main, commit aaaaaaaaaaaa, Python 3.11.7, torch 2.13.0"
     assert (
-        "null control: A differs from itself by +0.0 % in 4 blocks (+0.0 % to +0.0 %): within what "
-        "they can tell"
+        "null control: A differs from itself by +0.0 % in 4 blocks (single ones +0.0 % to +0.0 %): "
+        "within what they can tell"
     ) in " ".join(map(str.strip, told))
 
 

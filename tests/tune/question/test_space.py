@@ -7,6 +7,7 @@ from sdperf.ab.sides.settings import parse_settings
 from sdperf.device import DeviceInfo
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.pipeline.optimisations.catalogue import (
+    DIFFUSERS_CACHES,
     OPTIMISATIONS,
     find_c_library,
     find_conflict,
@@ -290,6 +291,21 @@ def test_what_is_asked_replaces_what_is_automatic_and_the_default_stays_inside()
 def test_what_cannot_be_searched_is_refused(asked, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
         make_space(WORKLOAD, DEFAULT, ABILITIES, asked)
+
+
+def test_what_the_network_cannot_have_is_not_searched():
+    device = DeviceInfo("cuda", "H100", ("fp32", "bf16"), 132, 80 * 2**30)
+    classes = ("UNet2DConditionModel", "QwenImageTransformer2DModel", "FluxTransformer2DModel")
+    searched = []
+    for denoiser in classes:
+        abilities = dataclasses.replace(ABILITIES, device=device, denoiser=denoiser)
+        names = " ".join(by_name(make_space(WORKLOAD, DEFAULT, abilities)))
+        searched.append({name for name in ("real_rotary", "fused_gelu") if name in names})
+    assert searched == [set(), {"real_rotary", "fused_gelu"}, {"fused_gelu"}]
+    unet = dataclasses.replace(ABILITIES, denoiser=classes[0])
+    for name in DIFFUSERS_CACHES:
+        with pytest.raises(ConfigurationError, match=f"{name} cannot be .* a UNet2DConditionModel"):
+            make_space(WORKLOAD, DEFAULT, unet, {"optimisations": [name]})
 
 
 @pytest.mark.parametrize("name", OPTIMISATIONS)

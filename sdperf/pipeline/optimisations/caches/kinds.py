@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sdperf.pipeline.optimisations.caches.clock import Sides
+from sdperf.pipeline.optimisations.entries import FASTER_CACHE_DENOISERS
 
 _TAYLOR_INTERVAL: Final = 3
 _ATTENTION_INTERVAL: Final = 2
@@ -100,7 +101,7 @@ CACHES: Final = {
         "together",
         any_transformer=True,
         needs_guidance=True,
-        denoisers=("SD3Transformer2DModel", "PixArtTransformer2DModel", "SanaTransformer2DModel"),
+        denoisers=FASTER_CACHE_DENOISERS,
         settings=lambda read_timestep: {
             "current_timestep_callback": read_timestep,
             "attention_weight_callback": lambda _: _ATTENTION_WEIGHT,

@@ -27,7 +27,7 @@ def format_self_difference(contrasts: Sequence[float], *, is_sound: bool | None 
     """Format how far the same code is from itself, with the range of its blocks.
 
     >>> format_self_difference([0.1, 0.0, -0.1, 0.08])
-    '+2.0 % in 4 blocks (-9.5 % to +10.5 %): within what they can tell'
+    '+2.0 % in 4 blocks (single ones -9.5 % to +10.5 %): within what they can tell'
 
     Args:
         contrasts: Log ratio of the code to itself in each block; at least one.
@@ -37,7 +37,7 @@ def format_self_difference(contrasts: Sequence[float], *, is_sound: bool | None 
         format_change(math.exp(one))
         for one in (statistics.fmean(contrasts), min(contrasts), max(contrasts))
     )
-    told = f"{mean} in {format_quantity(len(contrasts), 'block')} ({' to '.join(ends)})"
+    told = f"{mean} in {format_quantity(len(contrasts), 'block')} (single ones {' to '.join(ends)})"
     return f"{told}: within what they can tell" if is_sound else told
 
 
