@@ -403,8 +403,11 @@ MARKDOWN: Final = Setting(
 IN_PROCESS: Final = _switch(
     "in-process", "run in pytest's own process, for a debugger (one worker)"
 )
+UNWATCHED_GATES: Final = "plausibility (answers from memory, more than the device's peak)"
 UNWATCHED: Final = _switch(
-    "unwatched", "leave out the rounds that look at stages, operations and resources"
+    "unwatched",
+    "leave out the rounds that look at stages, operations and resources; not judged then: "
+    f"{UNWATCHED_GATES}",
 )
 DURATIONS: Final = _switch("durations", "say where the session's wall time went")
 RESUME: Final = _switch(

@@ -92,8 +92,8 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     pieces[1::2] = [mark(commands[command]) for command in pieces[1::2]]
     marked = "".join(pieces)
     columns = narrower if _SPLIT in marked else width
-    options = {"break_long_words": False, "break_on_hyphens": False, **options}
-    lines = textwrap.wrap(marked, columns, **options)
+    options = {"break_long_words": False, **options}
+    lines = textwrap.wrap(marked, columns, break_on_hyphens=False, **options)
     rest = iter(long_words)
     return [re.sub(f"{_LONG}+", lambda _: next(rest), _unmark(line)) for line in lines]
 
