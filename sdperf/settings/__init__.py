@@ -415,7 +415,10 @@ RESUME: Final = _switch(
     "go on with the session that was interrupted in this folder: what it finished is not "
     "measured again (sdperf resume types the whole command)",
 )
-STRICT: Final = _switch("strict", "fail also when a case has no baseline or no clear answer")
+OPEN_ANSWERS: Final = "CHANGED, INCOMPARABLE, INCONCLUSIVE or NO BASELINE"
+"""The answers of `Outcome` that are open, as the help names them."""
+
+STRICT: Final = _switch("strict", f"fail also when an answer is open: {OPEN_ANSWERS}")
 EXACT: Final = _switch(
     "exact", "fail also when images that were identical until now differ (CHANGED)"
 )
