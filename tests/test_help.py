@@ -10,7 +10,8 @@ import pytest
 
 from sdperf.cli import make_parser
 from sdperf.plugin.command_line import add_options
-from sdperf.settings import OPTIONS, SWITCHES, WORKERS
+from sdperf.record.verdict import Outcome
+from sdperf.settings import OPTIONS, STRICT, SWITCHES, WORKERS
 
 WIDTHS = (60, 100)
 WITHOUT_HYPOTHESIS = """
@@ -114,3 +115,25 @@ def test_pytest_prints_its_help_in_the_clone_without_what_only_tests_need(monkey
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "--sd-steps" in done.stdout
+
+
+def find_open(text):
+    """Return the outcomes that a text names after ``--strict``, in the order of `Outcome`."""
+    told = " ".join(text.partition("--strict")[2].partition(")")[0].partition("|")[0].split())
+    return [one for one in Outcome if one.value in told]
+
+
+def test_all_that_describe_strict_name_the_answers_that_it_fails():
+    is_open = [one for one in Outcome if one.is_open]
+    assert find_open(f"--strict {STRICT.help}") == is_open
+    epilog = PARSERS["sdperf ab"].epilog
+    assert find_open(epilog[epilog.index("exit status") :]) == is_open
+    docs = Path(__file__).parents[1] / "docs"
+    rows = [
+        line
+        for page in ("ab.md", "verdicts.md")
+        for line in (docs / page).read_text().splitlines()
+        if "with `--strict` also" in line and "INCON" in line
+    ]
+    assert len(rows) == 3
+    assert all(find_open(row) == is_open for row in rows)

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             got=str(output.parent),
             hint=join_command(["mkdir", "-p", "--", str(output.parent)]),
         )
-    check_result("-o", output)
+    check_result("-o", output, undone="nothing was drawn")
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     profile = choose_profile(arguments)

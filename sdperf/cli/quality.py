@@ -114,7 +114,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrate, which is the only action."""
-    check_result("--out", arguments.out / REFERENCES_FOLDER, is_folder=True)
+    references = arguments.out / REFERENCES_FOLDER
+    check_result("--out", references, is_folder=True, undone="nothing was measured")
     from sdperf.models.tasks.choosing import choose_picture, settle_workload
 
     chosen = choose_picture(arguments.model, read_picture_asked(arguments), is_subject=False)

@@ -82,14 +82,13 @@ def judge_images(
         DEGRADED below a floor, NO BASELINE where an image lacks this comparison, else PASS.
     """
     scored = [(image, score) for image in images if (score := image.score(against)) is not None]
-    failures: list[tuple[float, Exhibit]] = []
+    failures: list[tuple[tuple[float, ...], Exhibit]] = []
     for image, score in scored:
         reference_bits = reference_entropies.get(score.against_sha256)
         faults = _compare_with_floors(image, score, floors, reference_bits)
         if faults:
-            margin = min(fault.margin for fault in faults)
             seen = _describe_faults(faults)
-            failures.append((margin, exhibit_image(image, score, seen)))
+            failures.append((_rank(faults, score), exhibit_image(image, score, seen)))
     if failures:
         exhibits = [exhibit for _, exhibit in sorted(failures, key=lambda failure: failure[0])]
         return degraded_by(exhibits, len(scored))
@@ -157,6 +156,16 @@ class _Fault:
     margin: float
     words: str
     is_ssim: bool = False
+
+
+def _rank(faults: Sequence[_Fault], score: ImageScores) -> tuple[float, ...]:
+    """Return what sorts failed images, the worst first.
+
+    Colour differences have no lower end, so that many images share the least margin; of those the
+    one whose SSIM fell furthest is the worst.
+    """
+    ssim = min((fault.margin for fault in faults if fault.is_ssim), default=0.0)
+    return min(fault.margin for fault in faults), ssim, score.worst_tile_ssim, score.ssim
 
 
 def _describe_faults(faults: Sequence[_Fault]) -> str:

@@ -21,7 +21,7 @@ from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorte
 from sdperf.record.workload import Variant
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase
-from sdperf.store.runs import SavedCase, SavedRun, parse_run
+from sdperf.store.runs import SavedCase, SavedRun, find_itself, parse_run
 
 _UNFIT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -231,7 +231,8 @@ def judge_machine(
 
     The saved numbers are judged by the rules of a session, also where there is nothing to compare
     with. What only the run itself could see (images, dead workers) is taken from its record, and so
-    is what it settled by measuring again. Without other runs the run's own verdicts stand.
+    is what it settled by measuring again. An accepted session that is the last run itself is
+    left out. Without other runs the run's own verdicts stand.
 
     Args:
         runs: Runs of one machine, oldest first, one or more.
@@ -243,7 +244,9 @@ def judge_machine(
     Raises:
         RecordError: The other runs share no case with the last one.
     """
-    *bases, head = runs
+    *others, head = runs
+    itself = find_itself([other.run for other in others], head.document)
+    bases = [other for other in others if other.run not in itself]
     limits = limits or Limits()
     compared: Mapping[str, ComparedCase] = {}
     suite = None

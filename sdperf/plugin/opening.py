@@ -69,7 +69,7 @@ def refuse_chosen_places(root: Path) -> None:
 
 
 def check_packages(settings: Settings, root: Path) -> None:
-    """Refuse named engines and packages that are not installed, before anything is loaded.
+    """Refuse packages that are missing and a history that is none, before anything is loaded.
 
     Args:
         settings: The options.
@@ -77,6 +77,7 @@ def check_packages(settings: Settings, root: Path) -> None:
 
     Raises:
         ConfigurationError: A package is missing; the message says how to install it.
+        RecordError: The history that was named is a file of another kind.
     """
     if settings.cluster is None:  # on a cluster they are needed where its workers run
         kind = "cpu" if settings.device == "auto" else settings.device
@@ -86,9 +87,13 @@ def check_packages(settings: Settings, root: Path) -> None:
             cast("DeviceKind", kind),
         )
     if settings.history is not None:
-        from sdperf.store.history.database import locate_history, require_driver
+        from sdperf.store.history.database import check_history, locate_history, require_driver
 
-        require_driver(locate_history(settings.history or None, root))
+        place = locate_history(settings.history or None, root)
+        if settings.history:
+            check_history(place)
+        else:  # a damaged usual file loses no run: it is said at the end
+            require_driver(place)
     if settings.html is not None:
         from sdperf.report.html.files import require_drawing
 

@@ -61,6 +61,7 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
                 lines += wrap_line(join_step("    next: ", finding.next_step), "")
     absent = describe_absent(comparison)
     lines += [] if absent is None else wrap_line(absent, "yellow")
+    lines += [line for name in comparison.itself for line in wrap_line(describe_itself(name), "")]
     lines.append(Line(_count(comparison)))
     return lines
 
@@ -80,6 +81,11 @@ def describe_absent(comparison: SavedComparison) -> str | None:
         f"{format_names(absent)}; deselected, skipped or renamed? --strict fails by this, "
         "--format json lists all"
     )
+
+
+def describe_itself(name: str) -> str:
+    """Say that an accepted session was left out, since it is the judged run."""
+    return f"{name} is this run itself, which was accepted: it is left out"
 
 
 def _list_run(comparison: SavedComparison) -> list[ComparedCase]:
@@ -102,6 +108,8 @@ def format_comparison_markdown(comparison: SavedComparison) -> str:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
     absent = describe_absent(comparison)
     lines += [] if absent is None else ["", escape_markdown(absent)]
+    for name in comparison.itself:
+        lines += ["", escape_markdown(describe_itself(name))]
     return "\n".join([*lines, "", _count(comparison), ""])
 
 

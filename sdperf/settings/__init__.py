@@ -404,8 +404,11 @@ MARKDOWN: Final = Setting(
 IN_PROCESS: Final = _switch(
     "in-process", "run in pytest's own process, for a debugger (one worker)"
 )
+UNWATCHED_GATES: Final = "plausibility (answers from memory, more than the device's peak)"
 UNWATCHED: Final = _switch(
-    "unwatched", "leave out the rounds that look at stages, operations and resources"
+    "unwatched",
+    "leave out the rounds that look at stages, operations and resources; not judged then: "
+    f"{UNWATCHED_GATES}",
 )
 DURATIONS: Final = _switch("durations", "say where the session's wall time went")
 RESUME: Final = _switch(
@@ -413,7 +416,10 @@ RESUME: Final = _switch(
     "go on with the session that was interrupted in this folder: what it finished is not "
     "measured again (sdperf resume types the whole command)",
 )
-STRICT: Final = _switch("strict", "fail also when a case has no baseline or no clear answer")
+OPEN_ANSWERS: Final = "CHANGED, INCOMPARABLE, INCONCLUSIVE or NO BASELINE"
+"""The answers of `Outcome` that are open, as the help names them."""
+
+STRICT: Final = _switch("strict", f"fail also when an answer is open: {OPEN_ANSWERS}")
 EXACT: Final = _switch(
     "exact", "fail also when images that were identical until now differ (CHANGED)"
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -30,7 +29,7 @@ from sdperf.record.verdict import Outcome
 from sdperf.shell import join_command, join_step
 from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
-from sdperf.store.runs import ACCEPTED_KEY, Acceptance, SavedRun, format_content, read_run
+from sdperf.store.runs import ACCEPTED_KEY, Acceptance, SavedRun, hash_content, read_run
 from sdperf.units import format_quantity
 
 DEFAULT_FOLDER: Final = "benchmarks/baselines"
@@ -204,7 +203,7 @@ class BaselineStore:
     ) -> AcceptedSession:
         fingerprint = _single_fingerprint(run, measurements)
         folder = self.folder / fingerprint
-        content = _content_sha256(run)
+        content = hash_content(run.document)
         numbered = sorted(_numbered(folder))
         for number, path in numbered:
             if _read_accepted(path, number).acceptance.content_sha256 == content:
@@ -385,16 +384,12 @@ def _read_accepted(path: Path, number: int) -> AcceptedSession:
             f"{path} was never accepted",
             hint="move it away; sdperf baseline accept makes these files",
         )
-    if _content_sha256(run) != acceptance.content_sha256:
+    if hash_content(run.document) != acceptance.content_sha256:
         raise RecordError(
             f"{path} was changed after it was accepted",
             hint="git checkout it, or sdperf baseline reject it",
         )
     return AcceptedSession(path.parent.name, number, run, acceptance)
-
-
-def _content_sha256(run: SavedRun) -> str:
-    return hashlib.sha256(format_content(run.document)).hexdigest()
 
 
 def _remove_stale(folder: Path) -> None:

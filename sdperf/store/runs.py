@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -308,6 +309,31 @@ def format_content(document: Mapping[str, Any], *, allow_nan: bool = True) -> by
     """
     content = {key: value for key, value in document.items() if key != ACCEPTED_KEY}
     return json.dumps(content, sort_keys=True, allow_nan=allow_nan).encode()
+
+
+def hash_content(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a run's content: of a run, and of the session it became. Pure."""
+    return hashlib.sha256(format_content(document)).hexdigest()
+
+
+def find_itself(runs: Sequence[SavedRun], document: Mapping[str, Any]) -> list[SavedRun]:
+    """Find the accepted sessions that are a run itself: comparing it with them tells nothing.
+
+    Args:
+        runs: The runs that it could be compared with.
+        document: The run's JSON, whole.
+
+    Returns:
+        Those of the runs that were accepted with the same content.
+    """
+    if all(one.acceptance is None for one in runs):
+        return []
+    content = hash_content(document)
+    return [
+        one
+        for one in runs
+        if one.acceptance is not None and one.acceptance.content_sha256 == content
+    ]
 
 
 def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:

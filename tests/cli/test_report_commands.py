@@ -74,10 +74,7 @@ def test_a_named_folder_of_accepted_sessions_has_to_exist(tmp_path, monkeypatch,
     assert "no such folder of accepted sessions; got: absent" in told
 
 
-def test_a_run_alone_is_held_against_the_accepted_sessions(quick, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    document = real_run()
-    folder = tmp_path / "benchmarks" / "baselines"
+def accept(folder, document):
     environment = document["benchmarks"][0]["extra_info"]["sdperf"]["environment"]
     accepted = document | {
         "sdperf_accepted": {
@@ -88,10 +85,43 @@ def test_a_run_alone_is_held_against_the_accepted_sessions(quick, tmp_path, monk
         }
     }
     fingerprint = "cpu--amd-epyc--2cpu--24gib--debian-12--torch-2.13--power-unknown"
-    save(folder / fingerprint, accepted, "0001_x_y_z.json")
+    return save(folder / "benchmarks" / "baselines" / fingerprint, accepted, "0001_x_y_z.json")
+
+
+def test_a_run_alone_is_held_against_the_accepted_sessions(quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    document = real_run()
+    accept(tmp_path, document)
     head = save(tmp_path, slowed(document, 1.6, only="test_throughput"))
     assert main(["report", str(head)]) == 0
     assert "4 of 12 cases got worse" in capsys.readouterr().out
+
+
+def without_baseline(document):
+    """Return the run as a first session says it, which had nothing to be compared with."""
+    for benchmark in document["benchmarks"]:
+        benchmark["extra_info"]["sdperf"].pop("verdict")
+    names = document["sdperf"]["outcomes"]
+    document["sdperf"] |= {"outcomes": dict.fromkeys(names, "NO BASELINE"), "suite": None}
+    return document
+
+
+def test_an_accepted_run_is_never_compared_with_itself(quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first = without_baseline(real_run())
+    head, session = save(tmp_path, first), accept(tmp_path, first)
+    for runs in ([head], [session], [session, head]):
+        assert main(["report", *map(str, runs), "-o", "itself.html"]) == 0
+        assert "No answer yet for 12 cases" in capsys.readouterr().out
+        assert main(["replay", "itself.html"]) == 0
+        out = capsys.readouterr().out
+        assert "12 cases: 12 NO BASELINE" in out
+        assert "the same 12 verdicts as in the report" in out
+    assert main(["compare", str(session), str(head)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "12 cases: 12 NO BASELINE" in out
+    assert "0001_x_y_z.json is this run itself, which was accepted: it is left out" in out
+    assert main(["compare", str(session), str(head), "--strict"]) == 1
 
 
 def test_figures_are_written_as_files_that_open(runs, tmp_path, capsys):

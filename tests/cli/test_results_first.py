@@ -5,21 +5,24 @@ import pytest
 from sdperf.cli import main
 
 COMMANDS = [
-    (["generate", "x", "--model", "./nowhere", "-o", "{}.png"], "-o"),
-    (["quality", "calibrate", "--model", "./nowhere", "--out", "{}"], "--out"),
-    (["calibrate", "--from", "nowhere.json", "--out", "{}"], "--out"),
-    (["report", "nowhere.json", "-o", "{}.html"], "-o"),
-    (["figures", "nowhere.json", "-o", "{}"], "-o"),
-    (["export", "nowhere.json", "--format", "junit", "-o", "{}.xml"], "-o"),
-    (["replay", "nowhere.html", "--extract", "{}"], "--extract"),
+    (["generate", "x", "--model", "./nowhere", "-o", "{}.png"], "-o", "drawn"),
+    (["quality", "calibrate", "--model", "./nowhere", "--out", "{}"], "--out", "measured"),
+    (["calibrate", "--out", "{}"], "--out", "measured"),
+    (["calibrate", "--from", "nowhere.json", "--out", "{}"], "--out", "written"),
+    (["report", "nowhere.json", "-o", "{}.html"], "-o", "written"),
+    (["figures", "nowhere.json", "-o", "{}"], "-o", "written"),
+    (["export", "nowhere.json", "--format", "junit", "-o", "{}.xml"], "-o", "written"),
+    (["replay", "nowhere.html", "--extract", "{}"], "--extract", "written"),
 ]
 """Commands with an input that does not exist, so that only the first check can be what is told."""
 
 
-@pytest.mark.parametrize(("words", "option"), COMMANDS, ids=[words[0] for words, _ in COMMANDS])
+@pytest.mark.parametrize(
+    ("words", "option", "undone"), COMMANDS, ids=[" ".join(words[:2]) for words, *_ in COMMANDS]
+)
 @pytest.mark.parametrize("place", ["taken/result", "/proc/result"])
 def test_what_cannot_be_written_is_refused_first(
-    words, option, place, tmp_path, monkeypatch, capsys
+    words, option, undone, place, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("a file in the place of a folder")
@@ -28,7 +31,7 @@ def test_what_cannot_be_written_is_refused_first(
     assert line.startswith(f"sdperf {words[0]}: {option}: "), line
     assert "cannot be written; got: " in line
     assert "; expected: a folder that can be written" in line
-    assert "; do: choose another place" in line
+    assert line.endswith(f"; do: choose another place, or free some space; nothing was {undone}")
 
 
 def test_a_folder_in_the_place_of_the_picture_is_refused_first(tmp_path, monkeypatch, capsys):

@@ -264,6 +264,15 @@ def test_a_name_that_is_no_utf8_is_kept_escaped(bench, script, pytester):
     assert b"test_\\udcfe.py" in (pytester.path / "run.json").read_bytes()
 
 
+def test_a_history_that_is_no_database_is_refused_first(bench, script, pytester):
+    pytester.path.joinpath("README.md").write_text("# no database\n" * 500)
+    refused = bench(history="README.md")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: the history *README.md cannot be used*not a database*"])
+    assert script.rounds == 0
+    assert "# no database" in pytester.path.joinpath("README.md").read_text()
+
+
 def test_a_history_whose_name_is_not_utf8_is_refused_first(bench, script):
     refused = bench(history=os.fsdecode(b"caf\xe9.db"))
     assert refused.ret == 4

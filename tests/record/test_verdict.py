@@ -51,6 +51,18 @@ def test_the_worst_failure_is_reported():
     assert "seed 5" in judge_images(images, "reference", FLOORS, {}).reason
 
 
+def test_of_images_whose_colours_are_equally_bad_the_lowest_ssim_is_named():
+    floors = dataclasses.replace(FLOORS, ciede2000=0.05)
+    tiles = (0.4419, 0.2638, 0.4404)
+    images = [
+        image(seed=seed, scores=(dataclasses.replace(scores(ssim=0.93, tile=tile), ciede2000=1.5),))
+        for seed, tile in enumerate(tiles)
+    ]
+    finding = judge_images(images, "reference", floors, {})
+    assert re.search(r"\(seed 1\): worst tile .* SSIM 0\.2638 .*; 3 of 3 images", finding.reason)
+    assert [each.seed for each in finding.exhibits] == [1, 2, 0]
+
+
 def test_nothing_passes_without_a_comparison():
     assert judge_images([image(scores=())], "reference", FLOORS, {}).outcome is Outcome.NO_BASELINE
     some = [image(), image(seed=1, scores=())]

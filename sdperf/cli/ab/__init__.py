@@ -28,6 +28,7 @@ from sdperf.cli.shared.output import check_output_files, check_temporary_folder,
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
+from sdperf.settings import OPEN_ANSWERS
 from sdperf.settings.kinds import Kind
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ Two workers take turns, never at once, in blocks ABBA and BAAB, so that a machin
 wanders does not decide. A is the reference, B is judged: speed, memory, energy where it is known,
 and every prompt's image. First A is compared with itself (null control).
 """
-_EPILOG: Final = """\
+_EPILOG: Final = f"""\
 what can be compared, alone or together:
   sdperf ab main HEAD                       two git revisions: yours or, in its clone, sdperf's own
   sdperf ab main                            a revision against the working tree as it is (.)
@@ -67,8 +68,9 @@ a look at 4, 6, 9 and 12 blocks: SLOWER when the interval is above no difference
 above the limit, PASS when all of it is below the limit, else more blocks; docs/ab.md has the rest
 
 exit status: 0 nothing is worse, 1 worse (SLOWER, HEAVIER, DEGRADED, BROKEN; with --strict also
-INCONCLUSIVE and NO BASELINE), 2 something given cannot be used or a side died, 6 void: A differs
-from itself on this machine now, 130 interrupted (the verdict so far is printed)
+{OPEN_ANSWERS}), 2 something given cannot be used or a side
+died, 6 void: A differs from itself on this machine now, 130 interrupted (the verdict so far is
+printed)
 """
 
 

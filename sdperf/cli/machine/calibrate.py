@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     max_slowdown = arguments.max_slowdown
     out: Path = arguments.out
     pytest_arguments = arguments.arguments or ["benchmarks"]
-    check_result("--out", out, is_folder=True)
+    undone = f"nothing was {'measured' if arguments.saved is None else 'written'}"
+    check_result("--out", out, is_folder=True, undone=undone)
     if arguments.saved is not None:
         paths = arguments.saved
         command = ["sdperf", "calibrate", "--from", *(path.name for path in paths)]

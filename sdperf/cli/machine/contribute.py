@@ -155,6 +155,7 @@ def _add(files: list[Path], table: Path) -> None:
             Output("--add", table.absolute().parent, is_folder=True),
         ],
         least_free_bytes=MOST_BYTES,
+        undone="nothing was written",
     )
     lines, filed = [], []
     try:

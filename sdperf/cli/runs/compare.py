@@ -42,7 +42,7 @@ sdperf. With five or more the statistical gate binds; before that only gross slo
 second over the first) and "ratio_beside_others", from which what all cases have in common is taken
 out: a case is judged by that one. Unknown is null.
 
-exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
+exit status: 0 nothing failed, 1 a regression (with --strict: or an answer is open),
 2 a file or the command line cannot be used
 
 examples:

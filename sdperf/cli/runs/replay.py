@@ -28,7 +28,7 @@ What the numbers inside the report tell is judged again, as the session did. Wha
 (images, dead workers) and what it settled by measuring again is taken from its record. Nothing in
 the file is run.
 
-exit status: 0 nothing failed, 1 a regression (with --strict: or something stayed open),
+exit status: 0 nothing failed, 1 a regression (with --strict: or an answer is open),
 2 the file is no report, a damaged one, or holds no run
 
 examples:

@@ -157,9 +157,11 @@ def load_machines(
         RecordError: A file cannot be read.
     """
     from sdperf.judging.machine import group_by_machine, judge_machine, require_runs
+    from sdperf.report.compare import describe_itself
     from sdperf.report.pictures.pictures import locate_pictures
     from sdperf.report.saved import read_reported_run
     from sdperf.store.baselines import BaselineStore
+    from sdperf.store.runs import find_itself
 
     paths = list(runs) or [Path(LAST_RUN)]
     if not runs and not paths[0].exists():
@@ -174,7 +176,11 @@ def load_machines(
             accepted = [one.run.path for one in store.load(group[0].machine)]
             group = [*map(read_reported_run, accepted), *group]
             paths += accepted
-        machines.append(judge_machine(_require_overlap(group), limits))
+        *bases, head = group
+        itself = find_itself([base.run for base in bases], head.document)
+        notes = [describe_itself(one.source) for one in itself]
+        group = [*(base for base in bases if base.run not in itself), head]
+        machines.append(judge_machine(_require_overlap(group), limits, notes=notes))
     return machines, locate_pictures(paths, [Path(LAST_RUN).parent / "images"])
 
 

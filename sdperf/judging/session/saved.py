@@ -32,7 +32,7 @@ from sdperf.judging.session.recorded import RECORDED_GATES
 from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
-from sdperf.store.runs import SavedRun
+from sdperf.store.runs import SavedRun, find_itself
 from sdperf.units import format_quantity
 
 _SPEEDS: Final = (Outcome.SLOWER, Outcome.FASTER, Outcome.PASS, Outcome.INCONCLUSIVE)
@@ -84,12 +84,14 @@ class SavedComparison:
         head: Name of the file judged.
         cases: Every case of the head in its order, then the cases that only bases hold.
         suite: What all cases have in common; ``None`` where it cannot be told.
+        itself: Names of the files left out, since they hold the judged session itself, accepted.
     """
 
     bases: tuple[str, ...]
     head: str
     cases: tuple[ComparedCase, ...]
     suite: Finding | None
+    itself: tuple[str, ...] = ()
 
     def is_failed(self, *, strict: bool = False, exact: bool = False) -> bool:
         """Tell whether anything failed or, if strict, stayed open.
@@ -117,7 +119,8 @@ def compare_sessions(
 
     A base's case is left out, with its reason, where it failed in its own run and nobody accepted
     it, a later base changed its level on purpose, it is of another workload, variant or machine, or
-    cannot be read; so is a whole base that was void or resumed. A case that only bases hold is
+    cannot be read; so is a whole base that was void or resumed. The head itself, accepted, is no
+    base; where no other is given, nothing is compared. A case that only bases hold is
     INCOMPARABLE: a renamed or lost case must not vanish silently. The head's own findings that no
     number tells (on images, on a worker that died) are repeated, also for cases without timings.
     What it settled about a case's speed is repeated where it is compared with the same sessions by
@@ -135,8 +138,10 @@ def compare_sessions(
     Raises:
         RecordError: No base shares a single case with the head.
     """
+    itself = find_itself(bases, head.document)
+    bases = [base for base in bases if base not in itself]
     shared = [name for name in head.cases if any(name in base.cases for base in bases)]
-    if not shared:
+    if bases and not shared:
         raise RecordError(
             f"{head.path} has no case in common with what it is compared with",
             got=format_quantity(len(head.cases), "case"),
@@ -181,6 +186,7 @@ def compare_sessions(
             *(_report_gone(name, bases, head) for name in gone),
         ),
         suite=None if speed.suite is None else _weigh(speed.suite, doubt),
+        itself=tuple(one.source for one in itself),
     )
 
 

@@ -31,6 +31,7 @@ from sdperf.report.text.session.programs import format_programs
 from sdperf.report.text.session.skips import format_skips
 from sdperf.report.text.session.soak import format_soaks
 from sdperf.report.text.wrapping import wrap_text
+from sdperf.settings import UNWATCHED, UNWATCHED_GATES
 from sdperf.shell import join_step
 from sdperf.streams import strip_controls
 from sdperf.units import format_names, format_quantity
@@ -133,6 +134,9 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
         step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
         lines.append(f"faster: {step} keeps what was won")
+    if live.settings.unwatched and any(row.measurement is not None for row in outcome.rows):
+        why = UNWATCHED if live.settings.cluster is None else "a cluster"
+        lines.append(f"not judged for {why}: {UNWATCHED_GATES}")
     if live.log.repeated:
         lines.append(_describe_repeated(live.log.repeated))
     if live.interrupted:

@@ -250,6 +250,9 @@ def _list_guard_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     if not logs:
         yield _doubt("Nobody asked whether the machine was fit.")
         return
+    if all(log.policy == "off" for log in logs):
+        yield _doubt("Guards were off: nobody looked at whether the machine was fit.")
+        return
     states: dict[str, str] = {}
     for log in logs:
         for guard in (*log.before, *log.after, *log.during):
@@ -260,8 +263,9 @@ def _list_guard_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     unknown = [name for name, state in states.items() if state == "unknown"]
     if bad:
         yield _doubt(f"The machine was not at rest: {', '.join(bad)}.")
-    else:
-        yield _trust(f"The machine held still: {len(states) - len(unknown)} guards ok.")
+    elif len(states) > len(unknown):
+        count = format_quantity(len(states) - len(unknown), "guard")
+        yield _trust(f"The machine held still: {count} ok.")
     if unknown:
         yield _doubt(f"Could not be told here: {', '.join(unknown)}.")
     excluded = sum(len(log.excluded) for log in logs)

@@ -14,7 +14,7 @@ class Line:
     """A line of text with the colour that a terminal may give it.
 
     Attributes:
-        text: At most `WIDTH` characters, but for a longer word of a command, without codes that a
+        text: At most `WIDTH` characters, but for a longer word such as a path, without codes that a
             terminal or a log would obey.
         colour: ``red``, ``yellow``, ``green`` or ``""``.
         bold: Whether to stress it.

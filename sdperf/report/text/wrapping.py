@@ -48,8 +48,8 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     r"""Break a text at its spaces only, so that paths, options and commands can be copied.
 
     A command is kept on one line where it fits. A longer one is continued as a shell reads it: each
-    of its lines but the last ends with a backslash. A word of a command is never divided: one that
-    is longer than a line makes the line longer.
+    of its lines but the last ends with a backslash. A word is never divided, such as a path: one
+    that is longer than a line makes the line longer.
 
     The commands in a `NextStep` are known. In other texts, which only the package's own source
     writes, they are recognised by what an argument looks like, so that a lower-case word without an
@@ -92,6 +92,7 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     pieces[1::2] = [mark(commands[command]) for command in pieces[1::2]]
     marked = "".join(pieces)
     columns = narrower if _SPLIT in marked else width
+    options = {"break_long_words": False, **options}
     lines = textwrap.wrap(marked, columns, break_on_hyphens=False, **options)
     rest = iter(long_words)
     return [re.sub(f"{_LONG}+", lambda _: next(rest), _unmark(line)) for line in lines]
@@ -126,6 +127,5 @@ def format_error(head: str, parts: Sequence[str], stream: IO[str] | None) -> str
             width,
             initial_indent=indent,
             subsequent_indent=" " * 8,
-            break_long_words=False,
         )
     )

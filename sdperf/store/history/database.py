@@ -141,6 +141,29 @@ def require_driver(url: str) -> None:
     _create_engine(parsed, mask_url(parsed.render_as_string(hide_password=True))).dispose()
 
 
+def check_history(url: str) -> None:
+    """Make sure that a history can be kept there, without changing it; no server is asked.
+
+    Args:
+        url: A URL from `locate_history`.
+
+    Raises:
+        ConfigurationError: The URL cannot be used, its driver is missing, or the tables are those
+            of a newer sdperf.
+        RecordError: The file exists and is no history of sdperf.
+    """
+    parsed = _parse_url(url)
+    shown = mask_url(parsed.render_as_string(hide_password=True))
+    database = Database(_create_engine(parsed, shown), shown)
+    try:
+        is_file = parsed.get_backend_name() == "sqlite" and bool(parsed.database)
+        if is_file and Path(str(parsed.database)).exists():
+            with database.reading() as connection:
+                _read_revision(connection, shown)
+    finally:
+        database.close()
+
+
 def open_database(url: str, *, create: bool) -> Database:
     """Open a history and bring its tables up to date.
 

@@ -37,8 +37,9 @@ def test_every_run_is_kept_and_importing_its_files_adds_nothing(bench, script, p
 
 
 def test_a_history_that_cannot_be_written_neither_fails_nor_loses_the_run(bench, pytester):
-    (pytester.path / "broken.db").write_bytes(b"this is no database" * 100)
-    result = bench(history="broken.db")
+    (pytester.path / ".sdperf").mkdir()
+    (pytester.path / ".sdperf/history.db").write_bytes(b"this is no database" * 100)
+    result = bench(history=None)
     assert result.ret == 0
     text = " ".join(line.strip() for line in result.outlines)
     assert "history: this run was not kept" in text

@@ -299,3 +299,18 @@ def test_a_foreign_run_has_a_report_too():
     document = {"benchmarks": [{"fullname": "test_a", "stats": {"data": [1.0, 1.1]}}]}
     page = render_page([judged(document, document)], locate_pictures([]))
     assert "The only case passes" in page
+
+
+def test_guards_that_were_off_or_told_nothing_vouch_for_nothing():
+    document = real_run()
+
+    def tell(**log):
+        for benchmark in document["benchmarks"]:
+            benchmark["extra_info"]["sdperf"]["guards"] = log
+        sure = summarise(judged(document)).sure
+        return [(one.sign, one.words) for one in sure if one.words.startswith(("The m", "Guard"))]
+
+    told = tell(policy="off", before=[], during=[], after=[], excluded=[])
+    assert told == [("!", "Guards were off: nobody looked at whether the machine was fit.")]
+    unknown = {"name": "load", "state": "unknown", "value": None, "sentence": "it is unknown"}
+    assert not tell(policy="warn", before=[unknown], during=[], after=[], excluded=[])

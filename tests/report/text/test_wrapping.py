@@ -72,6 +72,16 @@ def test_no_line_of_prose_is_too_wide(words, width):
     assert max(map(len, lines)) <= width
 
 
+PATH = f"benchmarks/baselines/cpu--{'amd-epyc--' * 9}power-unknown/0001.json"
+
+
+@pytest.mark.parametrize("words", [f"accepted 12 cases as {PATH}", f"{PATH}: kept", PATH])
+def test_a_path_that_is_longer_than_a_line_is_never_divided(words):
+    lines = wrap_text(words, subsequent_indent="    ")
+    assert any(PATH in line for line in lines)
+    assert [line.text for line in wrap_line(words)] == lines
+
+
 ARGUMENT = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60
 ).filter(lambda word: not word.endswith("\n"))

@@ -206,3 +206,9 @@ def test_everything_fits_the_width():
     )
     lines = [*format_stages([full]), *format_resources([full]), *format_guards([full])]
     assert max(len(line.text) for line in lines) <= WIDTH
+
+
+def test_guards_that_were_off_are_told():
+    (line,) = format_guards([row(guards=GuardLog("off")), row(guards=None)])
+    assert line.text == "guards: off, nobody looked at whether the machine was fit"
+    assert not format_guards([row(guards=GuardLog("warn"))])
