@@ -12,6 +12,7 @@ from sdperf.measure.system import LIVE_SYSTEM
 from sdperf.record.guard import Guard
 from sdperf.record.json import format_record, parse_record
 from sdperf.report.text.doctor import DoctorReport, format_doctor
+from tests.support.columns import count_columns
 from tests.support.systems import SYSCTL, make_linux, make_mac
 
 PACKAGES = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0"}
@@ -134,12 +135,6 @@ def test_a_server_with_a_board(monkeypatch):
     without = doctor.collect_report(make_linux(packages=PACKAGES | {"torch": "2.13.0+cpu"}))
     assert without.environment.device_kind == "cpu"
     assert states(without.checks)["torch build"] == "warn"
-
-
-def count_columns(line):
-    """Return the columns of a line; a path or setting of 50 letters at its end is never divided."""
-    *_, last = line.split() or [""]
-    return len(line) - (len(last) if len(last) >= 50 else 0)
 
 
 def test_no_line_is_longer_than_100_columns():

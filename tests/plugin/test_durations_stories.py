@@ -190,7 +190,7 @@ def test_where_that_made_another_image_it_is_seen(bench, hosts, pytester, monkey
     monkeypatch.setattr(SessionImages, "keep_first", damage)
     done = bench(spawned=True, workers="1,2", rounds=1, batch_rounds=1)
     assert done.ret == 1
-    done.stdout.fnmatch_lines(["DEGRADED  repeatability*", "*the fresh-process, floor*"])
+    done.stdout.fnmatch_lines(["DEGRADED  repeatability*", "*the fresh-process image, floor*"])
 
 
 def test_the_quality_suite_takes_the_images_that_watched_rounds_made(

@@ -8,8 +8,8 @@ import pytest
 
 from sdperf.run.case import Case
 from sdperf.store.journal import list_journals, read_journal
-from tests.support.forked_workers import fork_preloaded
-from tests.support.killed import run_session
+from tests.support.forked_workers import ForkedWorker, fork_preloaded
+from tests.support.killed import PRINTED, run_session
 
 
 def last_run(pytester):
@@ -223,12 +223,6 @@ def test_repeatability(sd_quality):
 """
 
 
-@pytest.fixture(scope="module")
-def forked():
-    """Processes forked from a server that has imported everything and run nothing."""
-    return fork_preloaded()
-
-
 @pytest.mark.parametrize(
     "moment",
     [
@@ -237,7 +231,7 @@ def forked():
     ],
 )
 def test_killed_at_any_moment_nothing_finished_is_lost(
-    bench, script, pytester, monkeypatch, forked, moment
+    bench, script, pytester, monkeypatch, moment
 ):
     """Moments are calls that sync something or measure a round, counted over the whole session."""
     pytester.makepyfile(test_bench=KILLED)
@@ -249,7 +243,8 @@ def test_killed_at_any_moment_nothing_finished_is_lost(
             pytester, "runpytest_inprocess", lambda *given: arguments.extend(map(str, given))
         )
         bench()
-    child = forked.Process(target=run_session, args=(str(pytester.path), arguments, moment))
+    fork_preloaded()
+    child = ForkedWorker(target=run_session, args=(str(pytester.path), arguments, moment))
     child.start()
     child.join()
     finished = noted.read_text().split()
@@ -258,7 +253,7 @@ def test_killed_at_any_moment_nothing_finished_is_lost(
         assert len(finished) == 4
         assert list_journals(pytester.path) == []
         return
-    assert child.exitcode == -signal.SIGKILL
+    assert child.exitcode == -signal.SIGKILL, (pytester.path / PRINTED).read_text()
     left = list_journals(pytester.path)
     entries = read_journal(left[0]).entries if left and left[0].stat().st_size else {}
     assert set(finished) <= set(entries)

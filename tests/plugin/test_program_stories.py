@@ -164,7 +164,7 @@ def test_a_program_that_takes_requests_ahead_is_measured_in_async(draw):
     [
         ({"steps": None}, "*say how it is sampled: --sd-steps N --sd-guidance X*"),
         (
-            {"subject": "some:thing"},
+            {"subject": "json:dumps"},
             "*a program of yours draws its own pictures and takes no code*",
         ),
         ({"optimisations": "channels_last"}, "*optimisations change a pipeline of diffusers*"),

@@ -78,17 +78,20 @@ def staged_stand_in():
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory):
     """A folder of `staged_stand_in`, made and compiled once; its users only read it."""
-    with pytest.MonkeyPatch.context() as patched:
+    staged = staged_stand_in()
+    with pytest.MonkeyPatch.context() as patched:  # for as long as the folder is made, not longer
         patched.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("stage")))
-        with staged_stand_in() as folder:
-            plain = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
-            subprocess.run(
-                [sys.executable, "-P", "-c", "import sdperf_remote.wire, sdperf.run.worker"],
-                env=plain | {"PYTHONPATH": str(folder)},
-                check=True,
-            )
-            assert list(folder.glob("sdperf/run/worker/__pycache__/*.pyc"))
-            yield folder
+        folder = staged.__enter__()
+    with contextlib.ExitStack() as stack:
+        stack.push(staged)
+        plain = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
+        subprocess.run(
+            [sys.executable, "-P", "-c", "import sdperf_remote.wire, sdperf.run.worker"],
+            env=plain | {"PYTHONPATH": str(folder)},
+            check=True,
+        )
+        assert list(folder.glob("sdperf/run/worker/__pycache__/*.pyc"))
+        yield folder
 
 
 @pytest.fixture

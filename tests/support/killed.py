@@ -11,6 +11,8 @@ from sdperf.run.case import Case
 from sdperf.store import files, journal
 from tests.support.scripted import Script
 
+PRINTED = "printed.txt"
+
 
 class Killing:
     """A plugin that notes what finished, and kills its process at a moment.
@@ -39,10 +41,11 @@ class Killing:
 
 
 def run_session(folder, arguments, moment):
-    """Run pytest in a folder, on scripted times; killed at a moment."""
+    """Run pytest in a folder, on scripted times, printing into a file; killed at a moment."""
     os.chdir(folder)
+    printed = os.open(PRINTED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        os.dup2(printed, descriptor)
     with pytest.MonkeyPatch.context() as monkeypatch:
         Script().install(monkeypatch)
         monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)

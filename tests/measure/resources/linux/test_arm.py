@@ -25,6 +25,7 @@ from sdperf.measure.resources.linux.arm import (
 from sdperf.measure.resources.probe import Missing
 from sdperf.report.text.doctor import format_doctor
 from tests.support import boards
+from tests.support.columns import count_columns
 from tests.support.systems import make_linux
 
 
@@ -248,7 +249,7 @@ def test_the_doctor_shows_a_board():
     text = format_doctor(collect_report(boards.big_little()))
     assert "4 at 2400 MHz (capacity 1024), 4 at 1800 MHz (capacity 414)" in " ".join(text.split())
     assert "thermal throttling" in text
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(count_columns, text.splitlines())) <= 100
     pi = format_doctor(collect_report(boards.raspberry_pi("0x50005")))
     assert "supply voltage" in pi
     assert "core kinds" not in pi
