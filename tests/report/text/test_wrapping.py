@@ -54,6 +54,7 @@ def test_marks_in_a_text_are_no_marks():
     assert wrap_text("a\x00b sdperf\x01resume") == ["a?b sdperf?resume"]
 
 
+@example(["==============='========"], 30)
 @given(st.lists(st.text("abc-=[]/'. ", max_size=30), max_size=30), st.integers(30, 100))
 def test_only_a_word_of_a_command_is_too_wide_and_no_letter_is_lost(words, width):
     text = " ".join(["pytest", *words])
@@ -61,7 +62,8 @@ def test_only_a_word_of_a_command_is_too_wide_and_no_letter_is_lost(words, width
     for line in lines:
         if len(line) > width:
             assert "' '" not in line
-            assert line.split()[0][0] != "p"
+            # Behind an odd quote letters hang on to a command, and no word is divided.
+            assert line.split()[0][0] != "p" or "'" in line
     told = "".join(line.removesuffix(" \\") for line in lines)
     assert "".join(told.split()) == "".join(text.split())
 
