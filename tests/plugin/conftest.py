@@ -3,6 +3,7 @@
 import functools
 import importlib
 import pkgutil
+import sys
 
 import alembic.ddl.postgresql  # loads SQLAlchemy's functions, which warn of a second time
 import hypothesis
@@ -115,6 +116,8 @@ def accept(pytester, monkeypatch):
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch):
     """One thread and a small matrix product, so that stories stay short on a busy machine."""
+    # A subject that is written again within a second is read, and not its older bytecode.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
     monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
     monkeypatch.setattr(LiveSystem, "package_version", lambda _, name: read_version(name))
