@@ -78,12 +78,10 @@ def staged_stand_in():
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory):
     """A folder of `staged_stand_in`, made and compiled once; its users only read it."""
-    staged = staged_stand_in()
-    with pytest.MonkeyPatch.context() as patched:  # for as long as the folder is made, not longer
-        patched.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("stage")))
-        folder = staged.__enter__()
     with contextlib.ExitStack() as stack:
-        stack.push(staged)
+        with pytest.MonkeyPatch.context() as patched:  # while the folder is made, not longer
+            patched.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("stage")))
+            folder = stack.enter_context(staged_stand_in())
         plain = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
         subprocess.run(
             [sys.executable, "-P", "-c", "import sdperf_remote.wire, sdperf.run.worker"],
