@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from sdperf.record.workload import Workload
 from sdperf.run.hosts.local import InProcessHost, SpawnedHost, explain_exit, suggest_after
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
-from tests.support.forked_workers import forked_workers
+from tests.support.forked_workers import fork_preloaded, forked_workers
 from tests.support.tiny_pipelines import resolve, tiny_folder
 
 __all__ = ["forked_workers", "tiny_folder"]
@@ -95,6 +96,20 @@ def test_what_a_subject_keeps_of_each_picture_shows_in_the_workers_memory(pool, 
     pool.acquire(dataclasses.replace(spec, subject="tests.support.leaking_subjects:memory"), 1)
     held = [pool.run_round([request()]).results[0].resident_bytes for _ in range(24)]
     assert 0.9 < (held[-1] - held[8]) / 15 / 2**20 < 1.5
+
+
+def test_the_server_of_forked_workers_finds_the_stand_ins_from_any_folder(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        "multiprocessing.forkserver.ensure_running", lambda: seen.append(os.environ["PYTHONPATH"])
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    fork_preloaded()
+    (path,) = (value.split(os.pathsep) for value in seen)
+    assert (Path(path[0]) / "tests" / "support" / "preloaded.py").is_file()
+    assert path[1:] == ["elsewhere"]
+    assert os.environ["PYTHONPATH"] == "elsewhere"
 
 
 @FORKED

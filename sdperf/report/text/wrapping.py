@@ -39,6 +39,9 @@ _FIRST_WORDS: Final = len("next: ")
 _WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+")
 """One word of a command, with its quotes."""
 
+_START, _END = re.compile(r"\S+"), re.compile(r"\S+\Z")
+"""The letters up to the first space, and those after the last one."""
+
 _FIXED, _SPLIT, _LONG = "\x00", "\x01", "\x02"
 """What stands for a space at which no line ends, for one at which a command is continued, and for
 a word of a command that is longer than a line."""
@@ -69,8 +72,8 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
     narrower = width - 1  # a backslash needs a column more than its mark
     long_words: list[str] = []
 
-    def mark(words: Sequence[str]) -> str:
-        if len(" ".join(words)) <= width - indent - _FIRST_WORDS:
+    def mark(words: Sequence[str], hanging: int) -> str:
+        if len(" ".join(words)) + hanging <= width - indent - _FIRST_WORDS:
             return _FIXED.join(words).replace(" ", _FIXED)
         return f"{_SPLIT} ".join(map(keep, words))
 
@@ -82,20 +85,34 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
         return _LONG * max(room, 1)
 
     def mark_prose(prose: str) -> str:
-        return _COMMAND.sub(lambda found: mark(_WORD.findall(found.group())), prose)
+        return _COMMAND.sub(
+            lambda found: mark(
+                _WORD.findall(found.group()),
+                _count_hanging(prose[: found.start()], prose[found.end() :]),
+            ),
+            prose,
+        )
 
     commands = {" ".join(words): words for words in list_commands(text)}
     cleaned = re.sub(f"[{_FIXED}{_SPLIT}{_LONG}]", "?", text)
     known = "|".join(map(re.escape, sorted(commands, key=len, reverse=True)))
     pieces = re.split(f"({known})", cleaned) if known else [cleaned]
-    pieces[::2] = [mark_prose(prose) for prose in pieces[::2]]
-    pieces[1::2] = [mark(commands[command]) for command in pieces[1::2]]
-    marked = "".join(pieces)
+    marked = "".join(
+        mark(commands[piece], _count_hanging(pieces[index - 1], pieces[index + 1]))
+        if index % 2
+        else mark_prose(piece)
+        for index, piece in enumerate(pieces)
+    )
     columns = narrower if _SPLIT in marked else width
     options = {"break_long_words": False, **options}
     lines = textwrap.wrap(marked, columns, break_on_hyphens=False, **options)
     rest = iter(long_words)
     return [re.sub(f"{_LONG}+", lambda _: next(rest), _unmark(line)) for line in lines]
+
+
+def _count_hanging(before: str, after: str) -> int:
+    """Return how many letters hang on to a command, such as a full stop or an odd quote's rest."""
+    return sum(len(found.group()) for found in (_END.search(before), _START.match(after)) if found)
 
 
 def _unmark(line: str) -> str:
