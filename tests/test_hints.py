@@ -87,7 +87,7 @@ def fill_part(part):
         value, is_flag = value.value, True
     name = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
     found = vars(settings).get(name)
-    if not isinstance(found, settings.kinds.Setting):
+    if not isinstance(found, settings.setting.Setting):
         return "{}"
     return found.flag if is_flag else str(found)
 

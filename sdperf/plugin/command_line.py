@@ -24,7 +24,8 @@ from sdperf.settings import (
     SWITCHES,
     TRACE,
 )
-from sdperf.settings.kinds import AUTO, Setting
+from sdperf.settings.kinds import AUTO
+from sdperf.settings.setting import Setting
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sdperf.settings import kinds
-from sdperf.settings.kinds import AUTO, Setting, whole
+from sdperf.settings.kinds import AUTO, whole
+from sdperf.settings.setting import Setting
 
 DEVICES: Final = ("auto", "mps", "cuda", "cpu")
 PRECISIONS: Final = ("fp32", "fp16", "bf16")
@@ -243,9 +244,7 @@ WARMUP: Final = Setting(
     "untimed images of each worker before them; the first call comes on top",
     "1",
 )
-TIMEOUT: Final = Setting(
-    "timeout", "SECONDS", kinds.positive("seconds"), "time limit of one generation", "600"
-)
+TIMEOUT: Final = Setting("timeout", "SECONDS", kinds.SECONDS, "time limit of one generation", "600")
 CLUSTER: Final = Setting(
     "cluster",
     "URL",
@@ -369,7 +368,7 @@ PROCESSES: Final = Setting(
 CONFIRM: Final = Setting(
     "confirm",
     "SECONDS",
-    kinds.number(0, 1e9, "seconds"),
+    kinds.SECONDS_OR_NONE,
     "time for measuring suspicious cases again before they fail; 0 judges without",
     "900",
 )

@@ -30,7 +30,8 @@ from sdperf.settings import (
     STEPS,
     WORKERS,
 )
-from sdperf.settings.kinds import EDGE, Kind, Setting, choice
+from sdperf.settings.kinds import EDGE, Kind, choice
+from sdperf.settings.setting import Setting
 
 PROFILE_VERSION: Final = 1
 DEFAULT_NAME: Final = "sdperf-tuned.toml"

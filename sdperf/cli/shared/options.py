@@ -27,7 +27,8 @@ from sdperf.settings import (
     TASK,
     kinds,
 )
-from sdperf.settings.kinds import Kind, Setting
+from sdperf.settings.kinds import Kind
+from sdperf.settings.setting import Setting
 
 if TYPE_CHECKING:
     from sdperf.models.tasks.choosing import AskedPicture
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COUNT: Final = kinds.whole()
-SECONDS: Final = kinds.positive("seconds")
+SECONDS: Final = kinds.SECONDS
 SCORE: Final = kinds.number(-1, 1, "an SSIM")
 
 
