@@ -240,7 +240,7 @@ def test_a_renamed_case_among_others_is_named(bench, script, pytester):
 def test_another_workload_under_the_same_name_is_incomparable(bench, script, accept, pytester):
     accept_sessions(pytester, partial(bench, *LATENCY), accept, count=1)
     changed = bench(*LATENCY, "--benchmark-compare", steps=3)
-    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*num_inference_steps was 2*"])
+    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*workload: steps was 2*"])
 
 
 def test_an_interrupted_run_is_told_so_far_and_never_saved(bench, script, accept, pytester):

@@ -130,7 +130,7 @@ def test_another_workload_under_the_same_name_is_incomparable(bench):
     changed = bench("--benchmark-compare", steps=3)
     assert changed.ret == 0
     changed.stdout.no_fnmatch_line("nothing was compared*")
-    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*num_inference_steps was 2 and is 3"])
+    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*workload: steps was 2 and is 3"])
 
 
 def test_a_renamed_case_has_no_baseline(bench, pytester):

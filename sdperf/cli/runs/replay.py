@@ -18,6 +18,7 @@ from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.report.text.wrapping import wrap_text
 from sdperf.settings import MAX_SLOWDOWN
 from sdperf.store.files import write_atomically
+from sdperf.units import format_quantity
 
 if TYPE_CHECKING:
     from sdperf.judging.machine import JudgedMachine
@@ -105,7 +106,8 @@ def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
     now = {case.name: case.verdict.outcome.value for case in machine.cases}
     differing = [name for name in {**said, **now} if said.get(name) != now.get(name)]
     if not differing:
-        lines.append(f"the same {len(now)} verdicts as in the report")
+        count = format_quantity(len(now), "verdict")
+        lines.append(f"as in the report: {count}")
     for name in differing:
         lines.append(f"{name}: {now.get(name)} now, {said.get(name)} in the report")
     return [_printable(line) for line in lines]

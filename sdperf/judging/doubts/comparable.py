@@ -7,6 +7,7 @@ from typing import Final
 
 from sdperf.record.measurement import Measurement
 from sdperf.record.workload import DEFAULT_PICTURE_SHA256, InputPicture
+from sdperf.settings import BY_FIELD
 from sdperf.units import format_quantity
 
 _OWN_AFFAIR: Final = frozenset({"model", "lora"})
@@ -55,7 +56,7 @@ def explain_difference(saved: Measurement, current: Measurement) -> Difference |
             continue
         if field.name == "picture":
             return _tell_workload(explain_pictures(before, now))
-        return _tell_workload(f"{field.name} was {_show(before)} and is {_show(now)}")
+        return _tell_workload(f"{_name(field.name)} was {_show(before)} and is {_show(now)}")
     if [one.key for one in saved.loras] != [one.key for one in current.loras]:
         was, now = (_name_loras(one) for one in (saved, current))
         return _tell_workload(f"{was} was loaded into the model, and now {now}")
@@ -67,6 +68,12 @@ def explain_difference(saved: Measurement, current: Measurement) -> Difference |
 
 def _tell_workload(what: str) -> Difference:
     return Difference(f"another workload: {what}", is_of_workload=True)
+
+
+def _name(field: str) -> str:
+    """Name a field of a workload as its setting; a width is not the whole of its setting."""
+    setting = BY_FIELD.get(field)
+    return field if setting is None or len(setting.fields) > 1 else setting.key.replace("-", " ")
 
 
 def _name_loras(measured: Measurement) -> str:

@@ -56,6 +56,14 @@ def test_other_fields_are_told_without_tuples_and_none():
     assert explain_difference(one, other).reason.endswith("height was left open and is 64")
 
 
+def test_a_field_is_named_as_the_setting_that_a_person_types():
+    one, other = drawn(), drawn(num_inference_steps=WORKLOAD.num_inference_steps + 1)
+    steps = WORKLOAD.num_inference_steps
+    assert explain_difference(one, other).reason.endswith(f"steps was {steps} and is {steps + 1}")
+    one, other = drawn(), drawn(negative_prompt="dull")
+    assert explain_difference(one, other).reason.endswith("negative prompt was '' and is 'dull'")
+
+
 def test_the_next_step_is_of_the_workload_only_where_that_differs():
     step = explain_difference(drawn(), drawn(HOUSE)).suggest("another machine")
     assert step.startswith("ask for the workload of then, or accept a baseline")
