@@ -2,8 +2,11 @@
 # hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
 import functools
 import importlib
+import os
 import pkgutil
 import sys
+from importlib.metadata import PathDistribution
+from pathlib import Path
 
 import alembic.ddl.postgresql  # loads SQLAlchemy's functions, which warn of a second time
 import hypothesis
@@ -27,6 +30,8 @@ import sdperf.stats
 import sdperf.store
 from sdperf.cli import main
 from sdperf.measure.system import LIVE_SYSTEM, LiveSystem
+from sdperf.plugin import journalling
+from sdperf.store.code import hash_code
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import tiny_folder
 
@@ -41,7 +46,16 @@ for package in (
             importlib.import_module(module.name)
 
 PIL.Image.init()
-read_version = functools.cache(LIVE_SYSTEM.package_version)  # nobody installs while tests run
+# Nobody installs or changes sdperf while tests run.
+read_version = functools.cache(LIVE_SYSTEM.package_version)
+read_file = functools.cache(lambda path, name: READ_TEXT(PathDistribution(path), name))
+READ_TEXT = PathDistribution.read_text
+
+
+def hash_what_stories_write(places):
+    """Hash code without sdperf's own 600 files, which stay as they are."""
+    return hash_code([place for place in places if place != Path(sdperf.__file__).parent])
+
 
 __all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "tiny_folder"]
 
@@ -52,6 +66,12 @@ def test_latency(sd_benchmark):
 def test_throughput(sd_benchmark):
     sd_benchmark.throughput()
 """
+
+UNUSED = ("-p", "no:cacheprovider", "-p", "no:anyio")
+"""Plugins that no story needs."""
+
+NO_RERUNS = ("-p", "no:rerunfailures")
+"""This plugin starts a server in each session, needed or not."""
 
 
 @pytest.fixture
@@ -64,7 +84,7 @@ def bench(pytester, tiny_folder, monkeypatch):
     pytester.makepyfile(test_bench=BENCHMARKS)
     pytester.makeini("[pytest]\n")
     defaults = {
-        "model": tiny_folder("sd"),
+        "model": tiny_folder("smallest-sd"),
         "precision": "fp32",
         "mode": "sync",
         "steps": 2,
@@ -79,10 +99,12 @@ def bench(pytester, tiny_folder, monkeypatch):
     def run(*arguments, in_process=True, spawned=False, **changes):
         options = {name: value for name, value in (defaults | changes).items() if value is not None}
         flags = [f"--sd-{name.replace('_', '-')}={value}" for name, value in options.items()]
+        if not any(word.startswith("--reruns") for word in arguments):
+            flags += NO_RERUNS
         if in_process:
             own = () if spawned else ("--sd-in-process",)
-            return pytester.runpytest_inprocess(*own, "-p", "no:cacheprovider", *flags, *arguments)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *flags, *arguments)
+            return pytester.runpytest_inprocess(*own, *UNUSED, *flags, *arguments)
+        return pytester.runpytest_subprocess(*UNUSED, *flags, *arguments)
 
     return run
 
@@ -122,3 +144,6 @@ def small_machine(monkeypatch):
     monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
     monkeypatch.setattr(LiveSystem, "package_version", lambda _, name: read_version(name))
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no story loses the power
+    monkeypatch.setattr(journalling, "hash_code", hash_what_stories_write)
+    monkeypatch.setattr(PathDistribution, "read_text", lambda one, name: read_file(one._path, name))

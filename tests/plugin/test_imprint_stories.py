@@ -65,9 +65,9 @@ def test_imprints_are_saved_and_equal_code_is_not_mentioned(run, pytester):
     [
         (
             "rounded",
-            ["CHANGED  *identical inside until now*output at step 1 of 3 is the first*"],
+            ["CHANGED  *identical inside until now*output at step 1 of 2 is the first*"],
         ),
-        ("weak", ["*the latents part from the baseline's: the denoiser's output at step 1 of 3*"]),
+        ("weak", ["*the latents part from the baseline's: the denoiser's output at step 1 of 2*"]),
         ("other_text", ["*the text encoder's output is the first to differ*"]),
     ],
 )

@@ -18,7 +18,8 @@ def session(tmp_path, tiny_folder):
     (tmp_path / "test_one.py").write_text(SUITE)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     options = {
-        "model": tiny_folder("sd"), "precision": "fp32", "mode": "sync", "steps": 2, "rounds": 2,
+        "model": tiny_folder("smallest-sd"),
+        "precision": "fp32", "mode": "sync", "steps": 2, "rounds": 2,
         "images": 2, "size": "32x32", "guards": "off", "history": "off", "batch-rounds": 2,
     }  # fmt: skip
     flags = [f"--sd-{name}={value}" for name, value in options.items()]

@@ -92,9 +92,9 @@ def test_figures_that_contradict_each_other_are_named(cases, script):
         ("bf16_inside", "asked for denoiser's weights in fp32, executed bf16"),
     ],
 )
-def test_other_work_than_asked_is_broken_with_both_values(cases, subject, fault):
+def test_other_work_than_asked_is_broken_with_both_values(cases, subject, fault, tiny_folder):
     subject = f"tests.support.deviating_subjects:{subject}"
-    result = cases("-k", "latency", subject=subject)
+    result = cases("-k", "latency", subject=subject, model=tiny_folder("sd"))
     assert result.ret == 1
     said = " ".join(" ".join(result.outlines).split())
     assert "BROKEN latency" in said

@@ -197,7 +197,12 @@ def test_images_of_a_picture_task_are_judged_once_it_was_calibrated(
     unwrap(bare).fnmatch_lines(
         ["*sdperf quality calibrate *--task image-to-image --strength 0.8 --precision fp32*"]
     )
-    typed = {"model": tiny_folder("sd"), "steps": 5, "size": "32x32", "precision": "fp32"} | given
+    typed = {
+        "model": tiny_folder("smallest-sd"),
+        "steps": 5,
+        "size": "32x32",
+        "precision": "fp32",
+    } | given
     options = [f"--{name}={value}" for name, value in typed.items()]
     with monkeypatch.context() as patch:
         own = partial(WorkerPool, host_factory=InProcessHost)

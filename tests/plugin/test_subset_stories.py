@@ -26,7 +26,7 @@ def session(tmp_path, tiny_folder):
     (tmp_path / "test_latency.py").write_text(LATENCY)
     (tmp_path / "test_throughput.py").write_text(THROUGHPUT)
     options = {
-        "model": tiny_folder("sd"), "precision": "bf16", "mode": "sync,async", "steps": 8,
+        "model": tiny_folder("smallest-sd"), "precision": "bf16", "mode": "sync,async", "steps": 8,
         "rounds": 3, "batch-rounds": 2, "images": 2, "size": "32x32", "guards": "off",
         "history": "off", "confirm": 0, "threads": 1, "workers": 1,
     }  # fmt: skip
