@@ -195,6 +195,8 @@ def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:
 
 
 Words = TypeVar("Words")
+_HOLD_WORDS: Final = (str, dict, list)
+"""What holds words; nearly all that a run holds are numbers."""
 
 
 def clean_words(value: Words) -> Words:
@@ -204,11 +206,22 @@ def clean_words(value: Words) -> Words:
     of the following text are replaced too, since that text would look like another one.
     """
     if isinstance(value, str):
+        if _UNFIT.search(value) is None:
+            return value
         return cast("Words", _UNFIT.sub("\ufffd", value.replace("\n", " ").replace("\t", " ")))
     if isinstance(value, dict):
-        return cast("Words", {clean_words(key): clean_words(each) for key, each in value.items()})
+        return cast(
+            "Words",
+            {
+                clean_words(key): clean_words(each) if isinstance(each, _HOLD_WORDS) else each
+                for key, each in value.items()
+            },
+        )
     if isinstance(value, list):
-        return cast("Words", [clean_words(each) for each in value])
+        return cast(
+            "Words",
+            [clean_words(each) if isinstance(each, _HOLD_WORDS) else each for each in value],
+        )
     return value
 
 

@@ -25,7 +25,7 @@ from sdperf.store.runs import parse_run
 from tests.support.measurements import WORKLOAD, image, measurement
 from tests.support.saved_runs import draw, make_benchmark
 
-RUNS = 200
+RUNS = 100
 NUMBERS = RECORDED_GATES | {"latency", "memory", "plausibility", "work", "imprint", EXACTNESS}
 """Gates whose answers follow from numbers: the session's pictures are no part of a file."""
 
