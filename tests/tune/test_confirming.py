@@ -1,6 +1,7 @@
 """The paired confirmation: what makes a winner, and everything that does not."""
 
 import itertools
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -37,14 +38,22 @@ def like(setting):
     return 0.1 * (20 - setting.num_inference_steps)
 
 
-@pytest.fixture
-def study(tmp_path):
-    study = begin_study(
-        make_url(f"sqlite:///{tmp_path / 'tune.db'}"), "s", ask(search=SEARCH), "a machine"
-    )
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """The file of a study with four trials, to copy: nothing but a confirmation changes it."""
+    path = tmp_path_factory.mktemp("study") / "tune.db"
+    study = begin_study(make_url(f"sqlite:///{path}"), "s", ask(search=SEARCH), "a machine")
     rig = FakeRig(noise=like)
     references = draw_references(study.question, rig)
     run_trials(study, rig, references, trials=4, sampler="tpe", seed=1, view=View())
+    study.close()
+    return path
+
+
+@pytest.fixture
+def study(database, tmp_path):
+    path = shutil.copy(database, tmp_path / "tune.db")
+    study = find_study(make_url(f"sqlite:///{path}"), "s")
     yield study
     study.close()
 

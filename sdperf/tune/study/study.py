@@ -92,24 +92,9 @@ class TuningStudy:
                 self._known[one.number] = read_trial(one)
         return [self._known[one.number] for one in frozen]
 
-    def list_points(self) -> list[Point]:
-        """Return the points of the settings that were measured in full and keep every limit."""
-        points = (one.tried.point for one in self.list_trials() if one.tried is not None)
-        return [point for point in points if point is not None]
-
-    def list_tried(self, before: int | None = None) -> set[TrialSetting]:
-        """Return the settings that need no second try: finished ones and running ones.
-
-        Args:
-            before: Number of a trial; only earlier trials count.
-        """
-        return {
-            one.setting
-            for one in self.list_trials()
-            if one.setting is not None
-            and one.ending != "cut off"
-            and (before is None or one.number < before)
-        }
+    def list_tried(self) -> set[TrialSetting]:
+        """Return the settings that need no second try: finished ones and running ones."""
+        return _find_tried(self.list_trials())
 
     def count_ended(self) -> int:
         """Return how many trials have ended with an answer."""
@@ -118,6 +103,11 @@ class TuningStudy:
     def count_running(self) -> int:
         """Return how many trials are running, here or on other machines."""
         return sum(one.ending == "running" for one in self.list_trials())
+
+    def count_begun(self) -> int:
+        """Return how many trials have ended with an answer or are running, here or elsewhere."""
+        trials = self.list_trials()
+        return sum(one.tried is not None or one.ending == "running" for one in trials)
 
     def enqueue(self, setting: TrialSetting, **attributes: Any) -> None:
         """Put a setting first in the queue."""
@@ -200,11 +190,12 @@ class TuningStudy:
             self.repeats += 1
             raise _KnownError
         trial.set_user_attr(SETTING, format_record(setting))
-        if setting in self.list_tried(before=trial.number):  # another process proposed the same
+        others = self.list_trials()
+        if setting in _find_tried(others[: trial.number]):  # another process proposed the same
             self.repeats += 1
             raise _KnownError
         self.repeats = 0
-        tried = attempt(setting, self.list_points())
+        tried = attempt(setting, _find_points(others))
         trial.set_user_attr(TRIED, format_record(tried))
         for name, violation in tried.violations.items():
             trial.set_constraint(name, min(max(violation, -_LARGEST), _LARGEST))
@@ -271,6 +262,17 @@ def retry(study: Study, trial: FrozenTrial) -> None:
     """Queue the setting of a cut-off trial again, once."""
     if trial.params and RETRY_OF not in trial.user_attrs:
         study.enqueue_trial(trial.params, {RETRY_OF: trial.number})
+
+
+def _find_points(trials: Sequence[TrialRecord]) -> list[Point]:
+    """Return the points of the settings that were measured in full and keep every limit."""
+    points = (one.tried.point for one in trials if one.tried is not None)
+    return [point for point in points if point is not None]
+
+
+def _find_tried(trials: Sequence[TrialRecord]) -> set[TrialSetting]:
+    """Return the settings of trials that are finished or running."""
+    return {one.setting for one in trials if one.setting is not None and one.ending != "cut off"}
 
 
 def read_trial(trial: FrozenTrial) -> TrialRecord:

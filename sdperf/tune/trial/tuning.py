@@ -107,7 +107,7 @@ def run_trials(
             question, setting, rig, references, points, may_prune=may_prune, spell=spell
         )
 
-    while study.count_ended() + study.count_running() < trials:
+    while study.count_begun() < trials:
         done = study.run_trial(sampler, seed, attempt)
         if done is not None:
             view.show_trial(done, study, trials)

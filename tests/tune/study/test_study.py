@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -28,10 +29,11 @@ from sdperf.tune.study.storage import (
     describe_owner,
     is_gone,
     locate_storage,
+    open_storage,
     require_optuna,
     show_url,
 )
-from sdperf.tune.study.study import RETRY_OF
+from sdperf.tune.study.study import RETRY_OF, retry
 from sdperf.tune.trial.rig import TrialStart
 from sdperf.tune.trial.tuning import draw_references, run_trials
 from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig, ask
@@ -52,9 +54,24 @@ class View:
         self.shown.append(trial)
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A file with Optuna's tables and no study, to copy: making the tables takes longer."""
+    path = tmp_path_factory.mktemp("study") / "tune.db"
+    storage = open_storage(make_url(f"sqlite:///{path}"), create=True, on_silence=retry)
+    close_storage(storage)
+    return path
+
+
 @pytest.fixture
-def url(tmp_path):
+def new_url(tmp_path):
     return make_url(f"sqlite:///{tmp_path / 'tune.db'}")
+
+
+@pytest.fixture
+def url(database, new_url):
+    shutil.copy(database, new_url.database)
+    return new_url
 
 
 def tune(study, rig=None, *, trials=6, sampler="tpe", seed=1, view=None):
@@ -74,12 +91,12 @@ def begin(url, limits=None, search=STEPS):
 
 def test_the_default_comes_first_and_nothing_is_tried_twice(url):
     view = View()
-    trials = tune(begin(url), trials=8, view=view)
+    trials = tune(begin(url), trials=5, view=view)
     assert trials[0].setting == DEFAULT
     assert trials[0].tried.fidelity.ssim == 1.0
     settings = [one.setting for one in trials]
-    assert len(set(settings)) == len(settings) == 8
-    assert [one.number for one in view.shown] == list(range(8))
+    assert len(set(settings)) == len(settings) == 5
+    assert [one.number for one in view.shown] == list(range(5))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -93,12 +110,12 @@ def test_a_small_space_is_tried_whole_and_then_it_ends(url, sampler):
 
 
 def test_a_resumed_study_goes_on_where_it_was(url):
-    first = tune(begin(url), trials=4)
+    first = tune(begin(url), trials=2)
     again = find_study(url, "s")
-    second = tune(again, trials=7)
-    assert second[:4] == first
-    assert again.count_ended() == 7
-    assert len({one.setting for one in second}) == 7
+    second = tune(again, trials=4)
+    assert second[:2] == first
+    assert again.count_ended() == 4
+    assert len({one.setting for one in second}) == 4
 
 
 @pytest.mark.parametrize(
@@ -128,7 +145,7 @@ def test_what_fails_is_a_trial_and_no_end(url):
         if setting.num_inference_steps < 12:
             raise GenerationError("the device ran out of memory")
 
-    trials = tune(begin(url), FakeRig(fails=fail), trials=10)
+    trials = tune(begin(url), FakeRig(fails=fail), trials=5)
     endings = {one.ending for one in trials}
     assert endings >= {"complete", "infeasible"}
     reasons = {one.tried.reason for one in trials if one.ending == "infeasible"}
@@ -235,14 +252,14 @@ def test_another_question_is_refused_with_what_differs(url):
     )
 
 
-def test_studies_are_found_by_name(url):
-    assert find_study(url, "s") is None
+def test_studies_are_found_by_name(new_url):
+    assert find_study(new_url, "s") is None
     with pytest.raises(ConfigurationError, match="no study here"):
-        list_studies(url)
-    begin(url)
-    assert find_study(url, "other") is None
-    assert list_studies(url) == ["s"]
-    assert find_study(url, "s").question == ask(search=STEPS)
+        list_studies(new_url)
+    begin(new_url)
+    assert find_study(new_url, "other") is None
+    assert list_studies(new_url) == ["s"]
+    assert find_study(new_url, "s").question == ask(search=STEPS)
 
 
 def test_a_strangers_study_and_file_are_refused(url, tmp_path):
@@ -317,7 +334,7 @@ def test_a_missing_optuna_names_the_extra(monkeypatch):
 def test_importances_say_what_decides(url):
     study = begin_study(url, "s", ask(search={**STEPS, "guidance": ["1", "2", "3"]}), "a machine")
     assert study.compute_importances() == {}
-    tune(study, trials=14)
+    tune(study, trials=8)
     for shares in study.compute_importances().values():
         assert shares["steps"] > shares["guidance"]
 
