@@ -18,7 +18,9 @@ NEWEST := $(VENV)-newest
 NEWEST_READY := $(subst $(blank),\ ,$(NEWEST))/.ready
 SITE := $(VENV)-site
 SITE_READY := $(subst $(blank),\ ,$(SITE))/.ready
-ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# Bytecode is kept, whatever the shell says: else each process compiles what it imports, and pytest
+# rewrites each test again, nine seconds of each worker.
+ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 .PHONY: bench test tests test-long test-oldest test-newest lint site clean
 
