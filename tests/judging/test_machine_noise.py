@@ -22,7 +22,7 @@ def make_sessions(spread, count=8, cases=8, seed=0):
 
 
 def test_a_quiet_machine_supports_the_limit_and_catches_little():
-    noise = compute_machine_noise(make_sessions(0.003), 0.03)
+    noise = compute_machine_noise(make_sessions(0.003, cases=4), 0.03)
     assert noise.supports_limit
     assert noise.red_sessions == 0
     assert noise.red_bound == pytest.approx(0.312, abs=0.001)
@@ -33,7 +33,7 @@ def test_a_quiet_machine_supports_the_limit_and_catches_little():
 
 
 def test_a_noisy_machine_does_not_support_it():
-    noise = compute_machine_noise(make_sessions(0.06), 0.03)
+    noise = compute_machine_noise(make_sessions(0.06, cases=4), 0.03)
     assert not noise.supports_limit
     assert noise.telling_width > 0.06
     assert noise.smallest_proven is None or noise.smallest_proven >= 0.2
