@@ -183,7 +183,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 
-steps = int(sys.argv[1])
+steps = 0
 
 def counted(function):
     def call(*arguments, **named):
@@ -204,8 +204,15 @@ Path.mkdir = counted(Path.mkdir)
 
 from sdperf.store.baselines import BaselineStore
 from sdperf.store.runs import read_run
-BaselineStore(Path("store")).accept(read_run(Path("new/run.json")), reason="second")
+for line in sys.stdin:
+    steps = int(line)
+    process = os.fork()
+    if process == 0:
+        BaselineStore(Path("store")).accept(read_run(Path("new/run.json")), reason="second")
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
+"""Forks, for each number of steps, a process that kills itself at that step."""
 
 
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path):
@@ -217,19 +224,26 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path):
     script.write_text(KILLED)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     killed = 0
-    for step in range(1, 40):
-        code = subprocess.run(
-            [sys.executable, script, str(step)], cwd=tmp_path, env=environment, check=False
-        ).returncode
-        sessions = store.load(FINGERPRINT)
-        for session in sessions:
-            for image in session.run.cases[CASE].measurement.images:
-                session.images.read(image.sha256)
-        assert len(sessions) in (1, 2)
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        killed += 1
+    with subprocess.Popen(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as forking:
+        for step in range(1, 40):
+            print(step, file=forking.stdin, flush=True)
+            code = int(forking.stdout.readline())
+            sessions = store.load(FINGERPRINT)
+            for session in sessions:
+                for image in session.run.cases[CASE].measurement.images:
+                    session.images.read(image.sha256)
+            assert len(sessions) in (1, 2)
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL
+            killed += 1
     assert killed >= 6
     assert len(store.load(FINGERPRINT)) == 2
 

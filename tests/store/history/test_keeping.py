@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -27,17 +28,26 @@ from sdperf.store.runs import ACCEPTED_KEY
 from tests.support.saved_history import ACCEPTANCE, FULL, START, make_run, write
 
 ROOT = Path(__file__).parents[3]
-IMPORT = """
-import sys
+TWO_WRITERS = """
+import json, multiprocessing, sys
 from pathlib import Path
 from sdperf.store.history.database import open_database
 from sdperf.store.history.importing import import_files, list_run_files
 
-database = open_database(sys.argv[1], create=True)
-print("ready", flush=True)
-sys.stdin.readline()
-report = import_files(database, list_run_files([Path(sys.argv[2])]))
-print(report.added, report.known, flush=True)
+def write(folder):
+    database = open_database(sys.argv[1], create=True)
+    both.wait(60)  # both made or found the tables
+    report = import_files(database, list_run_files([Path(folder)]))
+    told.put((report.added, report.known))
+
+forking = multiprocessing.get_context("fork")
+both, told = forking.Barrier(2), forking.SimpleQueue()
+writers = [forking.Process(target=write, args=(folder,)) for folder in sys.argv[2:]]
+for writer in writers:
+    writer.start()
+for writer in writers:
+    writer.join()
+print(json.dumps([[writer.exitcode for writer in writers], [told.get() for _ in writers]]))
 """
 
 
@@ -123,27 +133,20 @@ def test_two_writers_at_once_lose_and_double_nothing(url, tmp_path):
         write(tmp_path / "left", number)
     for number in range(30, 90):
         write(tmp_path / "right", number)
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", IMPORT, url, str(tmp_path / side)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for side in ("left", "right")
-    ]
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"  # both made or found the tables
-    for writer in writers:
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    counts = [writer.communicate(timeout=60)[0].split() for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_WRITERS, url, str(tmp_path / "left"), str(tmp_path / "right")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
+    codes, counts = json.loads(done.stdout)
+    assert codes == [0, 0], done.stderr
     database = open_database(url, create=False)
     assert count_runs(database) == 90
-    assert sum(int(added) for added, _ in counts) == 90
-    assert sum(int(known) for _, known in counts) == 30
+    assert sum(added for added, _ in counts) == 90
+    assert sum(known for _, known in counts) == 30
     assert len(list_series(database)) == 1
     database.close()
 
