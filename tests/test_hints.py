@@ -63,12 +63,16 @@ class Text:
 
 def collect_texts(source, file):
     """Return every text of a module that is no docstring."""
-    tree = ast.parse(source)
-    left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr | ast.JoinedStr | ast.Constant)
+    ]
+    left_out = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             left_out |= {id(part) for part in node.values}
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in left_out:
             continue
         if isinstance(node, ast.JoinedStr):
@@ -166,8 +170,11 @@ def _has_actions(name):
 
 
 def _check_alone(text, rest, known):
+    found = OPTION.findall(rest)
+    if not found:
+        return []
     if text.file.startswith("judging/"):  # but for parts that command lines are made of
-        bare = [one for one in OPTION.findall(rest) if one.startswith("--sd-") and " " in text.text]
+        bare = [one for one in found if one.startswith("--sd-") and " " in text.text]
         if bare:
             return [f"no program before {one}" for one in bare]
     commands = [
@@ -176,11 +183,7 @@ def _check_alone(text, rest, known):
         if name.startswith("sdperf ") and _is_file_of(text.file, COMMANDS[name.split()[1]])
     ]
     allowed = set().union(*(known[name] for name in commands or known), known["pytest"])
-    return [
-        f"no option: {one}"
-        for one in OPTION.findall(rest)
-        if one not in allowed | OF_OTHER_PROGRAMS
-    ]
+    return [f"no option: {one}" for one in found if one not in allowed | OF_OTHER_PROGRAMS]
 
 
 def _is_file_of(file, module):
