@@ -78,10 +78,10 @@ def reports(tmp_path_factory):
         path.write_text(render_page(judged, source))
         return path
 
-    h100 = real_run("h100-sd15-stages", None)
+    h100 = real_run("h100-sd15-stages", "latency")
     return {
         "sixty": write("sixty", [before, after]),
-        "machines": write("machines", [real_run()], [h100]),
+        "machines": write("machines", [with_cases(real_run(), 3)], [h100]),
         "hostile": write("hostile", [with_hostile_names(with_cases(real_run(), 2))]),
     }
 
