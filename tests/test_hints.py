@@ -253,7 +253,7 @@ def test_one_module_spells_the_options_of_pytest():
         for path in PACKAGE.rglob("*.py")
         if "--sd-" in path.read_text("utf-8")
     }
-    assert spelled == {"settings/kinds.py"}
+    assert spelled == {"settings/setting.py"}
 
 
 def test_docstrings_are_no_messages():
