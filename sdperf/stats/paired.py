@@ -152,12 +152,22 @@ def compute_yuen_bounds(contrasts: Sequence[float], alpha: float) -> YuenBounds:
     winsorised = [kept[0]] * trim + kept + [kept[-1]] * trim
     mean = statistics.fmean(kept)
     standard_error = max(
-        statistics.stdev(winsorised) / ((1 - 2 * trim / count) * math.sqrt(count)),
+        _compute_deviation(winsorised) / ((1 - 2 * trim / count) * math.sqrt(count)),
         BLOCK_SPREAD_FLOOR,
     )
     degrees_of_freedom = len(kept) - 1
     reach = compute_student_t_quantile(1 - alpha, degrees_of_freedom) * standard_error
     return YuenBounds(mean, mean - reach, mean + reach, standard_error, degrees_of_freedom)
+
+
+def _compute_deviation(values: Sequence[float]) -> float:
+    """Compute the sample's standard deviation.
+
+    The one of `statistics` adds fractions, which took nine tenths of the time of the bounds.
+    """
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    return math.sqrt(squares / (len(values) - 1))
 
 
 def compute_process_bounds(
@@ -198,7 +208,7 @@ def compute_process_bounds(
         for first in range(0, len(contrasts), shared)
     ]
     degrees_of_freedom = len(medians) - 1
-    standard_error = max(statistics.stdev(medians) / math.sqrt(len(medians)), BLOCK_SPREAD_FLOOR)
+    standard_error = max(_compute_deviation(medians) / math.sqrt(len(medians)), BLOCK_SPREAD_FLOOR)
     reach = compute_student_t_quantile(1 - alpha, degrees_of_freedom) * standard_error
     if reach <= blocks.upper - blocks.mean:
         return blocks

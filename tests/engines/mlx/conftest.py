@@ -11,7 +11,7 @@ from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.models.loader import load_pipeline, resolve_model
 from tests.support.engine_bench import shrink
-from tests.support.tiny_pipelines import load, save, tiny_folder
+from tests.support.tiny_pipelines import save, take, tiny_folder
 
 __all__ = ["tiny_folder"]
 
@@ -71,7 +71,7 @@ def model(tiny_folder, tmp_path_factory):
             family = name.removeprefix("small-")
             folder = smaller / family
             if not folder.exists():
-                save(shrink(load(tiny_folder(family)), family, torch.float32), folder)
+                save(shrink(take(tiny_folder(family)), family, torch.float32), folder)
             return Model(str(folder), family, SMALL_SIDE, cache)
         return Model(str(tiny_folder(name)), name, parts.make_vae().config.sample_size, cache)
 
