@@ -94,6 +94,7 @@ def test_rounding_in_torch_is_that_of_the_palettes():
 def test_pictures_of_fewer_bits_are_further_away(tiny_folder, tmp_path, capsys):
     path = tmp_path / "pictures.json"
     small = shrink(tiny_pipelines.take(tiny_folder("sd")), "sd", torch.float32)
+    small.unet.register_to_config(sample_size=16)
     folder = tiny_pipelines.save(small, tmp_path / "small")
     typed = ["--model", str(folder), "--prompts", "1", "--steps", "2"]
     pictures.main([*typed, "--json", str(path)])
