@@ -22,6 +22,9 @@ from sdperf.errors import GenerationError
 MOST_VALUES: Final = 1 << 16
 """The most elements of a tensor that has values, where not all tensors have them."""
 
+_MOST_TRIED: Final = 1 << 22
+"""The most elements that a result can have that is computed to see how many it has."""
+
 _MOST_FALLBACK_BYTES: Final = 1 << 28
 DEVICE: Final = torch.device("mps", 0)
 _NEEDS_VALUES: Final = ("_local_scalar_dense", "equal", "is_nonzero")
@@ -138,7 +141,11 @@ class Computer:
     def _choose(
         self, func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor], *, has_values: bool
     ) -> Computed:
-        """Compute with values where that is cheap; a large result's size is asked first."""
+        """Compute with values where that is cheap.
+
+        Where a result may be large, its size is asked first, or found by computing it, which takes
+        less time than asking as long as there is little to compute.
+        """
         if not has_values:
             return self._run(func, args, kwargs, "meta")
         if self._keeps_values:
@@ -146,11 +153,14 @@ class Computer:
         if any(each.numel() > MOST_VALUES for each in tensors):
             return self._run(func, args, kwargs, "meta")
         sizes = sorted((each.numel() for each in tensors), reverse=True)[:2]
-        if not tensors or math.prod(sizes) > MOST_VALUES:
-            with contextlib.suppress(NotImplementedError, RuntimeError, TypeError):
-                shapes = self._run(func, args, kwargs, "meta")
-                if any(each.numel() > MOST_VALUES for each in _tensors_in(shapes[0])):
-                    return shapes
+        most = math.prod(sizes) if tensors else math.inf
+        for where, limit in (("cpu", _MOST_TRIED), ("meta", math.inf)):
+            if MOST_VALUES < most <= limit:
+                with contextlib.suppress(NotImplementedError, RuntimeError, TypeError):
+                    tried = self._run(func, args, kwargs, where)
+                    is_small = all(each.numel() <= MOST_VALUES for each in _tensors_in(tried[0]))
+                    if is_small == (where == "cpu"):
+                        return tried
         return self._run(func, args, kwargs, "cpu")
 
     def _run(self, func: Any, args: Any, kwargs: dict[str, Any], where: str) -> Computed:
