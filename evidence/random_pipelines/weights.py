@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import torch
@@ -23,9 +24,7 @@ class RandomWeights:
     """
 
     def __init__(self, *, seed: int, dtype: torch.dtype, device: torch.device | str) -> None:
-        generator = torch.Generator("cpu").manual_seed(seed)
-        row = torch.randn(_PERIOD, generator=generator)
-        self._row = torch.cat([row, row]).to(device)
+        self._row = _draw_row(seed).to(device)
         self._dtype = dtype
         self._device = device
         self._position = 0
@@ -54,5 +53,15 @@ class RandomWeights:
         count, inputs = math.prod(shape), math.prod(shape[1:])
         start = self._position % _PERIOD
         self._position += count
-        row = self._row[start : start + _PERIOD].repeat(math.ceil(count / _PERIOD))[:count]
+        row = self._row[start : start + count]
+        if len(row) < count:  # the row is read on from its beginning, as often as it takes
+            missing = count - len(row)
+            again = self._row.repeat(math.ceil(missing / _PERIOD))[:missing]
+            row = torch.cat([row, again])
         return (row / math.sqrt(inputs)).to(self._dtype).view(shape)
+
+
+@lru_cache(maxsize=1)
+def _draw_row(seed: int) -> torch.Tensor:
+    """Draw a row, or return the one that was drawn last; nobody writes into it."""
+    return torch.randn(_PERIOD, generator=torch.Generator("cpu").manual_seed(seed))

@@ -171,8 +171,11 @@ def judge_recording(
     hits: dict[tuple[str, str], list[tuple[OperatorCall, int]]] = {}
     rules: dict[str, Limit] = {limit.id: limit for limit in held}
     unjudged: Counter[str] = Counter()
+    naming: dict[str, list[Limit]] = {}
     for call, count in recording.calls.items():
-        concerned = [limit for limit in held if limit.concerns(call)]
+        if call.operator not in naming:
+            naming[call.operator] = [limit for limit in held if limit.names(call)]
+        concerned = [limit for limit in naming[call.operator] if limit.concerns(call)]
         is_explained = any(limit.effect == "slow" for limit in concerned)
         for rule in _dispatch_rules(call, table):
             if rule != _IN_PYTHON or not is_explained:

@@ -101,10 +101,13 @@ class Limit:
 
     def concerns(self, call: OperatorCall) -> bool:
         """Whether the limit is about a call."""
-        named = EVERY_OPERATOR in self.operators or (
+        return self.names(call) and PREDICATES[self.predicate](call)
+
+    def names(self, call: OperatorCall) -> bool:
+        """Whether the limit is about the operator of a call, in some form or other."""
+        return EVERY_OPERATOR in self.operators or (
             call.operator.startswith("aten::") and call.name in self.operators
         )
-        return named and PREDICATES[self.predicate](call)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -16,11 +17,17 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from sdperf.mps_check.calls import MPS, Argument, OperatorCall, SeenTensor
 from sdperf.mps_check.dispatch import DispatchTable
-from sdperf.mps_check.standin import DEVICE, Computer, StandIn, is_stand_in_device
+from sdperf.mps_check.standin import (
+    DEVICE,
+    Computer,
+    StandIn,
+    find_leaves,
+    is_stand_in_device,
+)
 from sdperf.record.stages import StageName
 
 _ATTENTION: Final = "aten::scaled_dot_product_attention"
@@ -148,7 +155,7 @@ class Recorder:
         return (
             not func.is_view
             and func.overloadpacket.__name__ not in _WHOLE
-            and any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(args))
+            and any(isinstance(leaf, torch.Tensor) for leaf in find_leaves(args))
             and func.has_kernel_for_dispatch_key(_ALL_BACKENDS)
         )
 
@@ -162,7 +169,7 @@ class Recorder:
         try:
             with _Mode(self):
                 result = func._op_dk(_ALL_BACKENDS, *args, **kwargs)
-            tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+            tensors = [leaf for leaf in find_leaves(result) if isinstance(leaf, torch.Tensor)]
             if not all(isinstance(tensor, StandIn) for tensor in tensors):
                 raise RuntimeError(f"{func} made a tensor past the dispatcher")
             before.update(self.calls)
@@ -173,9 +180,7 @@ class Recorder:
     def _move(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Do what ``to`` does: nothing, or a copy."""
         tensor: torch.Tensor = args[0]
-        given = {
-            item.name: _argument(func, args, kwargs, item.name) for item in func._schema.arguments
-        }
+        given = dict(_arguments(func, args, kwargs))
         other = given.get("other")
         device = given.get("device") if other is None else other.device
         dtype = given.get("dtype") if other is None else other.dtype
@@ -198,12 +203,9 @@ class Recorder:
         if func.overloadpacket.__name__ in _SILENT:
             return
         thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
-        arguments = tuple(
-            (argument.name, _seen(_argument(func, args, kwargs, argument.name)))
-            for argument in func._schema.arguments
-        )
+        arguments = tuple((name, _seen(value)) for name, value in _arguments(func, args, kwargs))
         outputs = tuple(
-            describe(leaf) for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)
+            describe(leaf) for leaf in find_leaves(result) if isinstance(leaf, torch.Tensor)
         )
         module, module_class, is_compiled = self._path[-1] if self._path else ("", "", False)
         call = OperatorCall(
@@ -369,15 +371,26 @@ def _as_parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
 def _concerns_mps(args: Any, kwargs: dict[str, Any]) -> bool:
     return any(
         isinstance(leaf, StandIn) or (isinstance(leaf, torch.device) and is_stand_in_device(leaf))
-        for leaf in tree_leaves((args, kwargs))
+        for leaf in find_leaves((args, kwargs))
     )
 
 
+@cache
+def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+    """Return the names of an operator's parameters, and their defaults."""
+    return tuple((each.name, each.default_value) for each in func._schema.arguments)
+
+
+def _arguments(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Pair each parameter of an operator with what it was given, or with its default."""
+    for index, (name, default) in enumerate(_parameters(func)):
+        yield name, args[index] if index < len(args) else kwargs.get(name, default)
+
+
 def _argument(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> Any:
-    for index, argument in enumerate(func._schema.arguments):
-        if argument.name == name:
-            return args[index] if index < len(args) else kwargs.get(name, argument.default_value)
-    return None
+    return dict(_arguments(func, args, kwargs)).get(name)
 
 
 def _seen(value: Any) -> Argument:

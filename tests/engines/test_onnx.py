@@ -1,9 +1,13 @@
 """ONNX Runtime holds every part to torch's, exported once and found again."""
 
+import functools
+from unittest import mock
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from sdperf.engines.attaching import attach_engine, make_engine
 from sdperf.engines.cache import EngineCache
@@ -23,6 +27,14 @@ from tests.support.tiny_pipelines import tiny_folder
 __all__ = ["tiny_folder"]
 
 WORKLOAD = Workload(model="tiny", prompts=("red apple",), num_inference_steps=2, guidance_scale=3.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def translations_read_once():
+    """For each part torch reads the source of all translations to ONNX again: a second each."""
+    read = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+    with mock.patch.object(ONNXRegistry, "from_torchlib", read):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sdperf.engines.standins import replace_networks
 from sdperf.errors import EngineError, GenerationError
 from sdperf.pipeline.families import family_of, stages_for
 from sdperf.record.workload import Workload
-from tests.support.tiny_pipelines import load, tiny_folder
+from tests.support.tiny_pipelines import take, tiny_folder
 from tests.support.toy_engine import run_eagerly
 
 __all__ = ["tiny_folder"]
@@ -46,7 +46,7 @@ def make_images(pipeline, workload):
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 def test_stand_ins_make_the_image_of_the_networks(tiny_folder, family, guidance_scale):
     workload = dataclasses.replace(WORKLOAD, guidance_scale=guidance_scale)
-    pipeline = load(tiny_folder(family))
+    pipeline = take(tiny_folder(family))
     expected, _ = make_images(pipeline, workload)
     parts = split(pipeline, guided=guidance_scale > 1)
     assert next(part.rows for part in parts if part.name == "unet") == (2 if guidance_scale else 1)
@@ -58,7 +58,7 @@ def test_stand_ins_make_the_image_of_the_networks(tiny_folder, family, guidance_
 
 
 def test_a_vae_that_overflows_in_half_precision_is_taken_in_single(tiny_folder):
-    pipeline = load(tiny_folder("sdxl"), torch.float16)
+    pipeline = take(tiny_folder("sdxl"), torch.float16)
     expected, _ = make_images(pipeline, WORKLOAD)
     parts = split(pipeline)
     dtypes = {part.name: part.network.dtype for part in parts}
@@ -77,7 +77,7 @@ def test_a_vae_that_overflows_in_half_precision_is_taken_in_single(tiny_folder):
 @pytest.mark.parametrize("family", ["sd3", "flux"])
 def test_other_families_are_refused_in_one_message(tiny_folder, family):
     with pytest.raises(EngineError, match="other engines cannot run this") as caught:
-        split(load(tiny_folder(family)))
+        split(take(tiny_folder(family)))
     assert family in caught.value.got
     assert caught.value.hint == "--sd-engine torch"
 
@@ -103,7 +103,7 @@ def ask_for_a_mask(pipeline):
     ],
 )
 def test_another_build_is_refused_by_what_it_has(tiny_folder, change, named):
-    pipeline = load(tiny_folder("sd"))
+    pipeline = take(tiny_folder("sd"))
     change(pipeline)
     with pytest.raises(EngineError) as caught:
         split(pipeline, family="sd")
@@ -111,7 +111,7 @@ def test_another_build_is_refused_by_what_it_has(tiny_folder, change, named):
 
 
 def test_an_input_that_the_part_lacks_is_refused(tiny_folder):
-    pipeline = load(tiny_folder("sd"))
+    pipeline = take(tiny_folder("sd"))
     parts = split(pipeline)
     replace_networks(pipeline, parts, {part.name: run_eagerly(part) for part in parts})
     inputs = next(part.inputs for part in parts if part.name == "unet")
@@ -126,7 +126,7 @@ def prepare(parts, change=lambda tensor: tensor):
 
 
 def test_parity_is_exact_where_torch_runs_the_parts_and_sees_a_thousandth(tiny_folder):
-    parts = split(load(tiny_folder("sdxl")))
+    parts = split(take(tiny_folder("sdxl")))
     distances = measure_parity(parts, prepare(parts))
     assert [(one.component, one.output) for one in distances] == [
         ("text_encoder", "penultimate"),
@@ -141,8 +141,8 @@ def test_parity_is_exact_where_torch_runs_the_parts_and_sees_a_thousandth(tiny_f
 
 
 def test_parity_in_16_bits_is_held_against_single(tiny_folder):
-    single = split(load(tiny_folder("sd")))
-    half = split(load(tiny_folder("sd"), torch.float16))
+    single = split(take(tiny_folder("sd")))
+    half = split(take(tiny_folder("sd"), torch.float16))
     references = {part.name: part.module for part in single}
     distances = measure_parity(half, prepare(half), references)
     assert all(35 < one.psnr_db < 90 for one in distances)

@@ -15,13 +15,14 @@ from sdperf.engines.coreml.converting import convert_part
 from sdperf.engines.coreml.settings import read_settings
 from sdperf.engines.parts import split_pipeline
 from tests.support import tiny_pipelines
+from tests.support.engine_bench import shrink
 from tests.support.tiny_pipelines import tiny_folder
 
 __all__ = ["tiny_folder"]
 
 
 def test_a_row_tells_the_bytes_and_operators_of_a_program(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     parts = split_pipeline(pipeline, family="sd", height=32, width=32, guided=True)
     row = describe_conversion(parts[0], "coreml", half=True)
     assert row["part"] == "text_encoder"
@@ -56,7 +57,7 @@ class Kernels(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def kernels_part(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     parts = split_pipeline(pipeline, family="sd", height=32, width=32, guided=True)
     (unet,) = (part for part in parts if part.name == "unet")
     inputs = {"sample": unet.inputs["sample"]}
@@ -92,7 +93,10 @@ def test_rounding_in_torch_is_that_of_the_palettes():
 
 def test_pictures_of_fewer_bits_are_further_away(tiny_folder, tmp_path, capsys):
     path = tmp_path / "pictures.json"
-    typed = ["--model", str(tiny_folder("sd")), "--prompts", "1", "--steps", "2"]
+    small = shrink(tiny_pipelines.take(tiny_folder("sd")), "sd", torch.float32)
+    small.unet.register_to_config(sample_size=16)
+    folder = tiny_pipelines.save(small, tmp_path / "small")
+    typed = ["--model", str(folder), "--prompts", "1", "--steps", "2"]
     pictures.main([*typed, "--json", str(path)])
     document = json.loads(path.read_text())
     assert "no Core ML" in document["computed_in"]

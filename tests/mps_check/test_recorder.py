@@ -60,6 +60,23 @@ def test_a_large_result_of_small_tensors_is_not_computed(recorder):
         assert (column * column.T).behind.is_meta
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "has_values"),
+    [
+        ((64, 64), (64, 64), True),  # computed
+        ((512, 1), (1, 512), False),  # computed, found large, and then only asked for its shape
+        ((MOST_VALUES // 2, 1), (1, 4096), False),  # asked for its size
+        ((MOST_VALUES // 2, 1), (MOST_VALUES // 2, 1), True),  # asked, found small, and computed
+    ],
+)
+def test_only_small_results_of_small_tensors_have_values(recorder, left, right, has_values):
+    with recorder.listening():
+        result = torch.ones(left, device="mps") * torch.ones(right, device="mps")
+    assert result.behind.is_meta != has_values
+    assert result.shape == torch.broadcast_shapes(left, right)
+    assert operators(recorder).count("aten::mul.Tensor") == 1
+
+
 def test_writing_in_place_keeps_the_tensor_and_ends_its_being_uninitialised(recorder):
     with recorder.listening():
         fresh = torch.empty(2, 2, device="mps")

@@ -1,5 +1,6 @@
 """An input picture in a pipeline's call: its noise, its size, its steps, and what is refused."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -16,7 +17,7 @@ from sdperf.pipeline.input_pictures import find_picture_call, plan_drawn_steps
 from sdperf.pipeline.tokenize_ahead import TokenizeAhead
 from sdperf.record.workload import ImageRequest, InputPicture, Workload
 from sdperf.run.worker.profiler import profile_image
-from tests.support.tiny_pipelines import open_as
+from tests.support.tiny_pipelines import duplicate, open_as
 
 IMAGES = [ImageRequest("red apple", 0), ImageRequest("a blue car", 1)]
 TASKS = ("StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
@@ -27,12 +28,16 @@ def workload_of(picture=None, **changes):
     return Workload("tiny", ("red apple", "a blue car"), **fields | changes, picture=picture)
 
 
+@functools.cache
+def load_as(folder, pipeline_class):
+    """Load a pipeline once; a test takes a copy."""
+    model = open_as(folder, pipeline_class)
+    return load_pipeline(model, torch_dtype=torch.float32, device="cpu")
+
+
 @pytest.fixture(params=TASKS)
 def stages(request, tiny_folder):
-    pipeline = load_pipeline(
-        open_as(tiny_folder("sd"), request.param), torch_dtype=torch.float32, device="cpu"
-    )
-    return stages_for(pipeline, workload_of())
+    return stages_for(duplicate(load_as(tiny_folder("sd"), request.param)), workload_of())
 
 
 def draw(stages, images):
@@ -121,8 +126,7 @@ def test_the_size_that_is_left_open_is_the_model_s_own(stages):
     ("steps", "strength", "drawn"), [(10, 0.6, 6), (10, 0.65, 6), (4, 1.0, 4), (10, None, 10)]
 )
 def test_the_steps_that_are_drawn_are_known_before(tiny_folder, steps, strength, drawn):
-    model = open_as(tiny_folder("sdxl"), "StableDiffusionXLImg2ImgPipeline")
-    pipeline = load_pipeline(model, torch_dtype=torch.float32, device="cpu")
+    pipeline = duplicate(load_as(tiny_folder("sdxl"), "StableDiffusionXLImg2ImgPipeline"))
     assert plan_drawn_steps(pipeline, workload_of(num_inference_steps=steps), strength) == drawn
 
 

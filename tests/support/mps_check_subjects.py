@@ -21,7 +21,9 @@ def build_once(is_small):
 
 def sound(request, *, is_small=False):
     """Copy the pipeline: drawing its weights takes as long as recording a small one."""
-    return prepare_pipeline(copy.deepcopy(build_once(is_small))).to(request.torch_dtype)
+    built = build_once(is_small)
+    shared = {id(built.tokenizer): built.tokenizer}
+    return prepare_pipeline(copy.deepcopy(built, shared)).to(request.torch_dtype)
 
 
 class Float64Scheduler(PNDMScheduler):

@@ -55,14 +55,14 @@ def split(pipeline, family):
 
 @pytest.fixture(scope="module")
 def sd(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     pipeline.unet = one_level_unet(cross_attention_dim=16)
     return split(pipeline, "sd")
 
 
 @pytest.fixture(scope="module")
 def sdxl(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sdxl"))
+    pipeline = tiny_pipelines.take(tiny_folder("sdxl"))
     pipeline.unet = one_level_unet(
         cross_attention_dim=40,
         addition_embed_type="text_time",

@@ -69,7 +69,7 @@ def resolved(tiny_folder):
 
 @pytest.fixture(scope="module")
 def parts(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sdxl"))
+    pipeline = tiny_pipelines.take(tiny_folder("sdxl"))
     found = split_pipeline(pipeline, family="sdxl", height=32, width=32, guided=True)
     return {part.name: part for part in found}
 

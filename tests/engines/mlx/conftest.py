@@ -10,9 +10,13 @@ from sdperf.engines.catalogue import ENGINES
 from sdperf.engines.parts import split_pipeline
 from sdperf.engines.protocol import EngineRequest
 from sdperf.models.loader import load_pipeline, resolve_model
-from tests.support.tiny_pipelines import tiny_folder
+from tests.support.engine_bench import shrink
+from tests.support.tiny_pipelines import save, take, tiny_folder
 
 __all__ = ["tiny_folder"]
+
+SMALL_SIDE = 8
+"""Of a picture of a smaller network, whose VAE enlarges nothing."""
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -53,12 +57,22 @@ class Model:
 
 @pytest.fixture(scope="session")
 def model(tiny_folder, tmp_path_factory):
-    """Find a model by name."""
+    """Find a model by name.
+
+    Smaller ones have one resolution: MLX starts a C++ compiler for each size of a normalisation.
+    """
     cache = tmp_path_factory.mktemp("cache")
+    smaller = tmp_path_factory.mktemp("smaller")
 
     def find(name):
         if name == "embedded":
             return Model("embedded", "sd", 64, cache)
+        if name.startswith("small-"):
+            family = name.removeprefix("small-")
+            folder = smaller / family
+            if not folder.exists():
+                save(shrink(take(tiny_folder(family)), family, torch.float32), folder)
+            return Model(str(folder), family, SMALL_SIDE, cache)
         return Model(str(tiny_folder(name)), name, parts.make_vae().config.sample_size, cache)
 
     return find

@@ -47,7 +47,7 @@ def test_every_part_computes_what_torch_computes_in_fp32(model, name, precision)
     assert worst_of(distances) >= FLOORS_DB[precision]
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl"])
+@pytest.mark.parametrize("name", ["small-sd", "small-sdxl"])
 def test_compiled_parts_compute_the_same(model, name):
     found = model(name)
     parts = found.split()
@@ -106,7 +106,7 @@ def test_what_comes_out_is_left_alone_by_later_calls(model):
 
 
 def test_any_number_of_rows_runs(model):
-    found = model("sd")
+    found = model("small-sd")
     unet = next(part for part in found.split() if part.name == "unet")
     run = prepare(found, [unet], engine="mlx-compile")["unet"].run
     both = run(unet.inputs)[0]
@@ -115,7 +115,7 @@ def test_any_number_of_rows_runs(model):
 
 
 def test_another_thread_gets_the_same_numbers(model):
-    found = model("sd")
+    found = model("small-sd")
     parts = found.split()
     prepared = prepare(found, parts, engine="mlx-compile")
     for part in parts:

@@ -21,7 +21,7 @@ from tests.support import tiny_pipelines
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])
 def pipeline(request, tiny_folder):
-    return tiny_pipelines.load(tiny_folder(request.param))
+    return tiny_pipelines.take(tiny_folder(request.param))
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
@@ -30,7 +30,7 @@ def test_latents_are_those_of_the_plain_loop(pipeline, scheduler, guidance_scale
     with known_warnings_ignored():
         pipeline.scheduler = getattr(diffusers, scheduler)(**NOISE_SCHEDULE)
     stages, prompts, noise = bound(
-        pipeline, images=2, num_inference_steps=6, guidance_scale=guidance_scale
+        pipeline, images=2, num_inference_steps=4, guidance_scale=guidance_scale
     )
     embeds = stages.encode_prompt(prompts)
     plain_steps, steps = [], []
@@ -40,7 +40,7 @@ def test_latents_are_those_of_the_plain_loop(pipeline, scheduler, guidance_scale
     latents = own.denoise(embeds, noise, lambda _, latents: steps.append(latents))
 
     assert torch.equal(latents, plain)
-    assert len(steps) == len(plain_steps) >= 6
+    assert len(steps) == len(plain_steps) >= 4
     assert all(map(torch.equal, steps, plain_steps))
     assert torch.equal(own.denoise(embeds, noise), plain)  # and once more, from the first step
 

@@ -1,5 +1,7 @@
 """Each exact optimisation leaves the image as it is; each can be switched on alone."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from tests.support import tiny_pipelines
 
 
 def load(tiny_folder, name, dtype=torch.float32):
-    pipeline = tiny_pipelines.load(tiny_folder(name), torch_dtype=dtype)
+    pipeline = tiny_pipelines.take(tiny_folder(name), torch_dtype=dtype)
     if name in ("sd", "sdxl"):
         pipeline.scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE)
     return pipeline
@@ -31,20 +33,25 @@ def generate(pipeline, names=(), record=None):
     return stages.run_whole([request.prompt for request in requests], noise)
 
 
+@pytest.fixture(scope="module")
+def plain(tiny_folder):
+    """Return the plain images of a family; made once."""
+    return functools.cache(lambda family: generate(load(tiny_folder, family)))
+
+
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
 @pytest.mark.parametrize(
     "names", [("channels_last", "channels_last_vae"), ("fused_projections",), ("sdpa_math",)]
 )
-def test_changed_networks_make_the_same_image(tiny_folder, family, names):
-    plain = generate(load(tiny_folder, family))
-    np.testing.assert_allclose(generate(load(tiny_folder, family), names), plain, atol=2e-3)
+def test_changed_networks_make_the_same_image(tiny_folder, plain, family, names):
+    changed = generate(load(tiny_folder, family), names)
+    np.testing.assert_allclose(changed, plain(family), atol=2e-3)
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 @pytest.mark.parametrize("names", [("device_loop",), ("embed_cache",), ("device_loop", "batch2")])
-def test_changed_stages_make_the_same_bytes(tiny_folder, family, names):
-    plain = generate(load(tiny_folder, family))
-    assert np.array_equal(generate(load(tiny_folder, family), names), plain)
+def test_changed_stages_make_the_same_bytes(tiny_folder, plain, family, names):
+    assert np.array_equal(generate(load(tiny_folder, family), names), plain(family))
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])

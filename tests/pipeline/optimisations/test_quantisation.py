@@ -1,5 +1,6 @@
 """Each quantisation stores weights in fewer bits, and its images stay above the floor."""
 
+import functools
 import statistics
 import sys
 from types import SimpleNamespace
@@ -118,15 +119,27 @@ def test_a_damaged_scale_is_caught(plain):
     assert found.outcome is Outcome.DEGRADED
 
 
+@pytest.fixture(scope="module")
+def plain_of(tiny_folder):
+    """Return the plain picture of a family, and the bytes of its parts; made once."""
+
+    @functools.cache
+    def make(family):
+        pipeline = load(tiny_folder, family)
+        return generate(pipeline), count_weight_bytes(pipeline)
+
+    return make
+
+
 @pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
 @pytest.mark.parametrize("name", ["int8_weights", "int8_dynamic"])
-def test_every_family_can_be_quantised(tiny_folder, family, name):
-    plain_pipeline, pipeline = load(tiny_folder, family), load(tiny_folder, family)
-    pixels = generate(plain_pipeline)
+def test_every_family_can_be_quantised(tiny_folder, plain_of, family, name):
+    pixels, before = plain_of(family)
+    pipeline = load(tiny_folder, family)
     current = generate(pipeline, (name, "channels_last", "channels_last_vae", "fused_projections"))
     assert np.isfinite(current).all()
     np.testing.assert_allclose(current, pixels, atol=0.2)
-    before, after = count_weight_bytes(plain_pipeline), count_weight_bytes(pipeline)
+    after = count_weight_bytes(pipeline)
     assert before.keys() == after.keys()
     assert all(after[part] < before[part] for part in before)
     assert sum(after.values()) < 0.5 * sum(before.values())
