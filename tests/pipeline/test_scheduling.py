@@ -7,7 +7,7 @@ from tests.support import tiny_pipelines
 
 @pytest.fixture
 def sd(tiny_folder):
-    return tiny_pipelines.load(tiny_folder("sd"))
+    return tiny_pipelines.take(tiny_folder("sd"))
 
 
 def test_a_scheduler_is_switched_with_the_models_noise_schedule(sd):

@@ -50,12 +50,12 @@ def staged(stages, prompts, noise, on_step=None):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def pipeline(request, tiny_folder):
-    return tiny_pipelines.load(tiny_folder(request.param))
+    return tiny_pipelines.take(tiny_folder(request.param))
 
 
 @pytest.fixture(scope="module")
 def sd(tiny_folder):
-    return tiny_pipelines.load(tiny_folder("sd"))
+    return tiny_pipelines.take(tiny_folder("sd"))
 
 
 def test_no_image_looks_through_all_modules_for_the_pipelines_device(pipeline, monkeypatch):
@@ -97,7 +97,7 @@ def test_stages_give_the_bytes_of_the_plain_call(pipeline, guidance_scale):
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3"])
 def test_a_negative_prompt_reaches_both_ways_of_running(name, tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder(name))
+    pipeline = tiny_pipelines.take(tiny_folder(name))
     stages, prompts, noise = bound(pipeline, images=2, negative_prompt="blurry")
     plain, plain_prompts, _ = bound(pipeline, images=2)
 
@@ -109,7 +109,7 @@ def test_a_negative_prompt_reaches_both_ways_of_running(name, tiny_folder):
 
 def test_flux_refuses_a_negative_prompt_that_it_would_ignore(tiny_folder):
     with pytest.raises(ConfigurationError, match="ignores a negative prompt"):
-        stages_for(tiny_pipelines.load(tiny_folder("flux")), workload(negative_prompt="blurry"))
+        stages_for(tiny_pipelines.take(tiny_folder("flux")), workload(negative_prompt="blurry"))
 
 
 def test_an_image_does_not_depend_on_its_batch(pipeline):
@@ -148,7 +148,7 @@ def test_every_step_is_reported_with_its_latents(pipeline):
 
 
 def test_noise_is_drawn_in_float32_for_every_precision(sd, tiny_folder):
-    half = tiny_pipelines.load(tiny_folder("sd"), torch.bfloat16)
+    half = tiny_pipelines.take(tiny_folder("sd"), torch.bfloat16)
     _, _, full_noise = bound(sd)
     stages, prompts, half_noise = bound(half)
 
@@ -159,7 +159,7 @@ def test_noise_is_drawn_in_float32_for_every_precision(sd, tiny_folder):
 
 
 def test_ancestral_noise_comes_from_the_images_own_seed(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     apply_scheduler(pipeline, "EulerAncestralDiscreteScheduler")
     stages, prompts, noise = bound(pipeline, images=2)
     torch.manual_seed(1)
@@ -216,7 +216,7 @@ def test_the_pipelines_own_size_is_taken_where_none_is_asked(pipeline):
 
 
 def test_a_size_that_does_not_pack_is_refused_before_anything_runs(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("flux"))
+    pipeline = tiny_pipelines.take(tiny_folder("flux"))
     pipeline.vae_scale_factor = 8
     with pytest.raises(ConfigurationError, match=r"width.*multiple of 16.*--sd-size 32x"):
         stages_for(pipeline, workload(height=32, width=40))

@@ -62,7 +62,7 @@ def assert_equal(left, right):
 
 @pytest.fixture(params=list(families.FAMILIES))
 def pipeline(request, tiny_folder):
-    return tiny_pipelines.load(tiny_folder(request.param))
+    return tiny_pipelines.take(tiny_folder(request.param))
 
 
 def bind(pipeline):
@@ -104,7 +104,7 @@ def test_a_primed_result_is_handed_out_once(pipeline):
 
 
 def test_old_batches_make_room(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     stages = bind(pipeline)
     expected = encode(stages, ["number 0"])
     (watched,) = watch(pipeline)
@@ -121,7 +121,7 @@ def test_old_batches_make_room(tiny_folder):
 
 
 def test_priming_before_learning_does_nothing(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     (watched,) = watch(pipeline)
     with TokenizeAhead(pipeline) as ahead:
         ahead.prime(["a car"])
@@ -129,7 +129,7 @@ def test_priming_before_learning_does_nothing(tiny_folder):
 
 
 def test_the_pipeline_gets_its_tokenizers_back_and_its_config_is_untouched(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sdxl"))
+    pipeline = tiny_pipelines.take(tiny_folder("sdxl"))
     tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
     config = dict(pipeline.config)
     with contextlib.suppress(ZeroDivisionError), TokenizeAhead(pipeline):
@@ -142,7 +142,7 @@ def test_the_pipeline_gets_its_tokenizers_back_and_its_config_is_untouched(tiny_
 
 
 def test_calls_of_another_form_pass_through(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     own = pipeline.tokenizer
     with TokenizeAhead(pipeline):
         assert pipeline.tokenizer("a", "b").input_ids == own("a", "b").input_ids
@@ -152,7 +152,7 @@ def test_calls_of_another_form_pass_through(tiny_folder):
 
 
 def test_priming_and_encoding_at_once_stay_correct(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("flux"))
+    pipeline = tiny_pipelines.take(tiny_folder("flux"))
     stages = bind(pipeline)
     prompts = [f"prompt {number}" for number in range(12)]
     expected = [encode(stages, [prompt]) for prompt in prompts]

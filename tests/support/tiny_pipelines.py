@@ -1,11 +1,17 @@
 """Folders of tiny pipelines, saved once, and how tests load them."""
 
-from functools import partial
+import copy
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    DDIMScheduler,
+    SchedulerMixin,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextModel
 
 from evidence.mapped_pipelines.families import FAMILIES
@@ -20,7 +26,7 @@ from evidence.mapped_pipelines.parts import (
 )
 from evidence.mapped_pipelines.recent import RECENT
 from evidence.random_pipelines.tokenizers import build_clip_tokenizer
-from sdperf.models.loader import ResolvedModel, load_pipeline, resolve_model
+from sdperf.models.loader import ResolvedModel, load_pipeline, prepare_pipeline, resolve_model
 from tests.support.newer_classes import skip_where_diffusers_is_older
 
 
@@ -38,6 +44,23 @@ def save(pipeline, folder: Path) -> Path:
 
 def load(folder: Path, torch_dtype=torch.float32):
     return load_pipeline(resolve(folder), torch_dtype=torch_dtype, device="cpu")
+
+
+@cache
+def _load_once(folder: Path, torch_dtype):
+    return load(folder, torch_dtype)
+
+
+def duplicate(pipeline):
+    """Copy a pipeline: loading it takes three times as long. Its tokenizers are shared."""
+    copied = (torch.nn.Module, SchedulerMixin)
+    shared = [one for one in pipeline.components.values() if not isinstance(one, copied)]
+    return prepare_pipeline(copy.deepcopy(pipeline, {id(one): one for one in shared}))
+
+
+def take(folder: Path, torch_dtype=torch.float32):
+    """Copy a pipeline that is loaded once."""
+    return duplicate(_load_once(folder, torch_dtype))
 
 
 def resolve(folder: Path) -> ResolvedModel:

@@ -82,7 +82,7 @@ def test_counting_runs_past_recordings():
 
 @pytest.mark.parametrize("with_denoiser", [True, False])
 def test_all_networks_of_a_pipeline_are_recorded(tiny_folder, with_denoiser):
-    pipeline = tiny_pipelines.load(tiny_folder("sd"))
+    pipeline = tiny_pipelines.take(tiny_folder("sd"))
     plain = pipeline.vae.decode(torch.ones(1, 4, 8, 8)).sample
     graph_networks(pipeline, Recorder(), with_denoiser=with_denoiser)
 
@@ -92,7 +92,7 @@ def test_all_networks_of_a_pipeline_are_recorded(tiny_folder, with_denoiser):
 
 
 def test_a_vae_that_moves_its_weights_is_not_recorded(tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder("sdxl"), torch_dtype=torch.float16)
+    pipeline = tiny_pipelines.take(tiny_folder("sdxl"), torch_dtype=torch.float16)
     graph_networks(pipeline, Recorder())
     assert not isinstance(pipeline.vae.decoder.forward, Graphed)
     pipeline.vae.to(torch.float32)

@@ -21,7 +21,7 @@ from tests.support import tiny_pipelines
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])
 def pipeline(request, tiny_folder):
-    return tiny_pipelines.load(tiny_folder(request.param))
+    return tiny_pipelines.take(tiny_folder(request.param))
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])

@@ -38,7 +38,7 @@ def make_layer(dtype=torch.float32):
 def test_the_picture_is_that_of_the_plain_pipeline(tiny_folder, name):
     pictures, fused = [], []
     for names in ((), ("fused_gelu",)):
-        pipeline = tiny_pipelines.load(tiny_folder(name))
+        pipeline = tiny_pipelines.take(tiny_folder(name))
         pipeline.set_progress_bar_config(disable=True)
         optimise_networks(pipeline, names)
         guidance = 1.0 if name == "flux" else 3.0
@@ -85,7 +85,7 @@ def test_a_gpu_gives_the_same_numbers(dtype):
 @pytest.mark.parametrize("name", ["z-image", "flux2-klein", "sd"])
 def test_a_network_without_such_layers_is_refused(tiny_folder, name):
     with pytest.raises(ConfigurationError, match="fused_gelu finds nothing in"):
-        optimise_networks(tiny_pipelines.load(tiny_folder(name)), ("fused_gelu",))
+        optimise_networks(tiny_pipelines.take(tiny_folder(name)), ("fused_gelu",))
 
 
 def test_a_layer_with_something_of_others_around_its_product_is_left_alone():

@@ -26,7 +26,7 @@ GUIDANCE = {"z-image": 0.0, "flux2-klein": 1.0, "qwen-image": 3.0}
 
 
 def load(tiny_folder, name):
-    pipeline = tiny_pipelines.load(tiny_folder(name))
+    pipeline = tiny_pipelines.take(tiny_folder(name))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -17,7 +17,7 @@ from tests.support import tiny_pipelines
 
 
 def load(tiny_folder, name, dtype=torch.float32):
-    pipeline = tiny_pipelines.load(tiny_folder(name), torch_dtype=dtype)
+    pipeline = tiny_pipelines.take(tiny_folder(name), torch_dtype=dtype)
     if name in ("sd", "sdxl"):
         pipeline.scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE)
     return pipeline

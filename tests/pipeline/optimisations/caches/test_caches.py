@@ -55,8 +55,12 @@ def load(tiny_folder, name):
     """Load a tiny pipeline with more blocks than one, of which some can be left out."""
     if name == "flux2-klein" and Version(diffusers.__version__) < Version("0.42"):
         pytest.skip("MagCache of an older diffusers fails on FLUX.2")
-    pipeline = tiny_pipelines.load(tiny_folder(name))
-    pipeline.set_progress_bar_config(disable=True)
+    return tiny_pipelines.duplicate(load_deeper(tiny_folder(name)))
+
+
+@functools.cache
+def load_deeper(folder):
+    pipeline = tiny_pipelines.load(folder)
     network = pipeline.transformer
     deeper = {key: DEPTH for key in LAYERS if key in network.config}
     with torch.random.fork_rng(), known_warnings_ignored():
@@ -281,7 +285,7 @@ def test_a_scheduler_of_a_workload_that_cannot_be_followed_is_refused(tiny_folde
 )
 def test_a_network_that_a_cache_does_not_know_is_refused(tiny_folder, name, cache, reason):
     with pytest.raises(ConfigurationError, match=reason):
-        optimise_networks(tiny_pipelines.load(tiny_folder(name)), (cache,))
+        optimise_networks(tiny_pipelines.take(tiny_folder(name)), (cache,))
 
 
 def test_a_network_without_blocks_is_refused():
@@ -347,6 +351,6 @@ def test_ratios_that_cannot_be_read_are_refused(printed):
 
 def test_an_older_diffusers_is_refused_where_its_code_fails(tiny_folder, monkeypatch):
     monkeypatch.setattr(diffusers, "__version__", "0.41.0")
-    pipeline = tiny_pipelines.load(tiny_folder("flux2-klein"))
+    pipeline = tiny_pipelines.take(tiny_folder("flux2-klein"))
     with pytest.raises(ConfigurationError, match=r"got: diffusers 0.41.0; expected: 0.42 or newer"):
         optimise_networks(pipeline, ("mag_cache",))

@@ -14,7 +14,7 @@ from tests.support import tiny_pipelines
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])
 def pipeline(request, tiny_folder):
-    pipeline = tiny_pipelines.load(tiny_folder(request.param))
+    pipeline = tiny_pipelines.take(tiny_folder(request.param))
     pipeline.scheduler = DPMSolverMultistepScheduler(**NOISE_SCHEDULE)
     return pipeline
 
