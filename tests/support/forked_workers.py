@@ -17,7 +17,7 @@ import pytest
 
 from sdperf.run.hosts.local import _RecordingContext
 
-PRELOADED = ["tests.support.preloaded", "tests.support.killed"]
+PRELOADED = ["tests.support.preloaded", "tests.support.killed", "tests.support.forked_workers"]
 
 
 class _OneReader(Popen):
