@@ -17,7 +17,7 @@ import pytest
 
 from sdperf.run.hosts.local import _RecordingContext
 
-PRELOADED = ["tests.support.preloaded", "tests.support.killed", "tests.support.forked_workers"]
+PRELOADED = ["tests.support.preloaded", "tests.support.killed"]
 
 
 class _OneReader(Popen):
