@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sdperf.ab.sides.sides import Side
+from sdperf.ab.turns import arms
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.comparing import compare
 from sdperf.ab.verdict.comparison import CompareOptions, list_rounds_s
@@ -38,9 +39,10 @@ def test_a_mode_against_another(tiny_folder, tmp_path):
     assert "image: identical" in verdict.line
 
 
-def test_a_program_against_an_update_of_itself(tmp_path):
+def test_a_program_against_an_update_of_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(arms, "SHORTEST_WATCH_S", 1e-6)  # one round, not hundreds of short ones
     toy = f"external:toy={sys.executable} -S {external_toy.__file__}"
-    workload = Workload("embedded", ("red apple", "house"), 3, None, height=64, width=64)
+    workload = Workload("embedded", ("red apple", "house"), 3, None, height=32, width=32)
     sides = (
         Side("before", workload, variant_changes={"engine": toy}),
         Side("after", workload, variant_changes={"engine": f"{toy} --noise update"}),

@@ -23,10 +23,8 @@ from sdperf.run.pool import WorkerPool
 from sdperf.store.session_lock import FolderLock
 from tests.ab.sides.test_worktree import git
 from tests.cli.test_lost_output import sdperf as end_output
-from tests.support.ab_standin import list_children, stage, staged_once
+from tests.support.ab_standin import PROGRAM
 from tests.support.disks import mounted
-
-__all__ = ["stage", "staged_once"]
 
 PLAIN = ("--guards", "off", "--no-control", "--first", "A")
 SUBJECT = ("--subject", "mine:make")
@@ -39,7 +37,6 @@ def stand_in(staged_once, monkeypatch, tmp_path):
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     yield temporary
-    assert list_children() == []
     assert list(temporary.iterdir()) == []
 
 
@@ -383,14 +380,6 @@ def test_an_interrupt_before_anything_was_measured_is_no_verdict(capsys, reposit
     assert "too few blocks to tell: interrupted" in out
 
 
-PROGRAM = """
-import sys
-from sdperf.ab.turns import bench
-from sdperf.cli import main
-from tests.support.ab_standin import staged_stand_in
-bench.staged_harness = staged_stand_in
-sys.exit(main(sys.argv[1:]))
-"""
 SETTINGS = ("--a", "mode=sync", "--b", "mode=async")
 
 
@@ -449,22 +438,26 @@ def test_two_comparisons_in_one_folder_end_in_one_message(capsys, repository):
 @pytest.mark.parametrize(("faster", "expected"), [(True, 0), (False, 1)])
 @pytest.mark.parametrize("ending", ["pipe", "full", "closed"])
 def test_output_that_nobody_can_read_changes_no_failure_into_success(
-    repository, tmp_path, faster, expected, ending
+    repository, tmp_path, staged_once, faster, expected, ending
 ):
     """In a process of its own, whose standard output is gone."""
     (tmp_path / "ab.py").write_text(PROGRAM)
     sides = ("HEAD", "old") if faster else ("old", "HEAD")
     result = tmp_path / "result.json"
     arguments = ("ab", *PLAIN, *sides, *SUBJECT, "--json", result)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    status, errors = end_output(ending, *arguments, program=(tmp_path / "ab.py",), env=environment)
+    environment = os.environ | staged_once.environment
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2])}
+    program, channel = (tmp_path / "ab.py",), (staged_once.channel.fileno(),)
+    status, errors = end_output(
+        ending, *arguments, program=program, env=environment, pass_fds=channel
+    )
     lost = ending != "pipe"
     assert status == (2 if lost and expected == 0 else expected)
     assert parse_comparison(result.read_text()).cases, "all is kept"
     assert ("standard output cannot be written" in errors) == (lost and expected == 0)
 
 
-def test_names_that_are_not_utf8_are_escaped_in_every_result(tmp_path):
+def test_names_that_are_not_utf8_are_escaped_in_every_result(tmp_path, staged_once):
     """In a process of its own, whose locale knows no other letters than ASCII's."""
     folder, name = tmp_path / os.fsdecode(b"caf\xe9"), os.fsdecode(b"r\xe9sultat")
     folder.mkdir()
@@ -475,7 +468,8 @@ def test_names_that_are_not_utf8_are_escaped_in_every_result(tmp_path):
     paths = {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder)}
     done = subprocess.run(
         [sys.executable, tmp_path / "ab.py", "ab", *PLAIN, *SETTINGS, *label, *outputs],
-        cwd=folder, env=os.environ | locale | paths, capture_output=True, check=False,
+        cwd=folder, env=os.environ | locale | paths | staged_once.environment,
+        pass_fds=(staged_once.channel.fileno(),), capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert b"r?sultat" in done.stdout

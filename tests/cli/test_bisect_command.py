@@ -13,17 +13,14 @@ from pathlib import Path
 import pytest
 
 from sdperf.ab.sides.environments import EnvironmentStore
-from sdperf.ab.sides.present import read_present_environment
 from sdperf.cli import main
 from sdperf.cli.bisect.ranges import join_range
 from sdperf.cli.shared import stepping
 from sdperf.images.png import decode_png
 from sdperf.sweep import releases
 from tests.ab.sides.test_environments import pretend_pip
-from tests.support.ab_standin import list_children, stage, staged_once
+from tests.support.ab_standin import PROGRAM
 from tests.support.repositories import Repository
-
-__all__ = ["stage", "staged_once"]
 
 SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
 PLAIN = "def make():\n    return {'seconds': 1.0}\n"
@@ -40,7 +37,6 @@ def stand_in(staged_once, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield temporary
-    assert list_children() == []
     assert list(temporary.iterdir()) == []
 
 
@@ -135,24 +131,19 @@ import os, pathlib, signal
 marker = pathlib.Path(os.environ["KILLED_AT"])
 if not marker.exists():
     marker.touch()
-    os.kill(os.getppid(), signal.{name})
+    os.kill(int(os.environ["COMMAND"]), signal.{name})
     import time
     time.sleep(60)
 """
-CHILD = """
-import signal, sys, tempfile
+HEARS_INTERRUPTS = """
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-from sdperf.ab.turns import bench
-from sdperf.cli import main
-from tests.support.ab_standin import staged_stand_in
-bench.staged_harness = staged_stand_in
-sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
 def test_a_search_that_was_ended_goes_on_where_it_was(
-    capsys, repository, monkeypatch, tmp_path, stand_in, name
+    capsys, repository, monkeypatch, tmp_path, stand_in, staged_once, name
 ):
     ending = KILL_ONCE.format(name=name)
     *_, culprit = grow(repository, PLAIN, PLAIN + ending, PLAIN, BLACK)
@@ -160,11 +151,16 @@ def test_a_search_that_was_ended_goes_on_where_it_was(
     monkeypatch.setenv("TMPDIR", str(stand_in))
     asked = ("main~3", "main", *SUBJECT, "--for", "image")
     killed = subprocess.run(
-        [sys.executable, "-c", CHILD, "bisect", *asked],
+        [sys.executable, "-c", HEARS_INTERRUPTS + PROGRAM, "bisect", *asked],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={
+            **os.environ,
+            **staged_once.environment,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        pass_fds=(staged_once.channel.fileno(),),
     )
     assert (tmp_path / "killed").exists()
     if name == "SIGKILL":
@@ -179,9 +175,6 @@ def test_a_search_that_was_ended_goes_on_where_it_was(
     assert f"first bad commit: {culprit[:12]}" in out
     assert "going on after 1 test," in err
     assert err.count("the ends:") == 0, "the ends were compared again"
-    for left in stand_in.iterdir():  # copies of the worker's modules: a killed process's own
-        assert left.name.startswith("sdperf-worker-")
-        subprocess.run(["rm", "-r", left], check=True)
     state = json.loads(next(Path(".sdperf/bisect").glob("*.json")).read_text())
     assert state["steps"][0]["answer"] == "good"
 
@@ -197,7 +190,7 @@ def test_beginning_anew_forgets_what_was_found(capsys, repository):
 
 
 @pytest.fixture
-def packages(monkeypatch, tmp_path):
+def packages(monkeypatch, tmp_path, present):
     """Versions of a package: from 1.2 on its image is black."""
     (tmp_path / "mine.py").write_text(
         "import planted_sd\n"
@@ -205,7 +198,7 @@ def packages(monkeypatch, tmp_path):
         "    return {'seconds': 1.0, 'flat': planted_sd.VERSION >= '1.2'}\n"
     )
     monkeypatch.chdir(tmp_path)
-    store = EnvironmentStore(tmp_path / "store", read_present_environment(), run=pretend_pip)
+    store = EnvironmentStore(tmp_path / "store", present, run=pretend_pip)
 
     def open_store(pip_options, say):
         return replace(store, pip_options=tuple(pip_options), say=say)

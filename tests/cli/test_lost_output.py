@@ -37,10 +37,10 @@ def runs(tmp_path):
     return paths
 
 
-def sdperf(ending, *arguments, program=("-m", "sdperf"), env=None):
+def sdperf(ending, *arguments, program=("-m", "sdperf"), **keywords):
     """Run with standard output gone in one of the ways; returns exit status and errors."""
     command = [sys.executable, *program, *map(str, arguments)]
-    keywords = {"stderr": subprocess.PIPE, "text": True, "timeout": 120, "check": False, "env": env}
+    keywords |= {"stderr": subprocess.PIPE, "text": True, "timeout": 120, "check": False}
     if ending == "pipe":
         reading, writing = os.pipe()
         os.close(reading)

@@ -18,6 +18,9 @@ from tests.support.tiny_pipelines import load, save, tiny_folder
 
 __all__ = ["tiny_folder"]
 
+TWO_STEPS = "--steps=2"
+"""Of one step, none would be left where a task takes a part of them."""
+
 
 @pytest.fixture
 def calibrate(tiny_folder, monkeypatch, tmp_path, capsys):
@@ -30,7 +33,7 @@ def calibrate(tiny_folder, monkeypatch, tmp_path, capsys):
     def run(*arguments):
         fixed = {
             "--model": tiny_folder("sd"),
-            "--steps": 2,
+            "--steps": 1,
             "--size": "32x32",
             "--device": "cpu",
             "--prompts": prompts,
@@ -50,7 +53,8 @@ def few_images(monkeypatch):
     return ("--seeds", "1")
 
 
-def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path):
+def test_floors_and_evidence_are_stored_where_the_gates_look(calibrate, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdperf.run.quality.calibration.RECORDED_IMAGES", 2)
     status, out, errors = calibrate("--precision", "bf16")
     assert status == 0, errors
     for name in ("the same again", "another thread count", "without oneDNN", "batch of 8", "bf16"):
@@ -94,7 +98,7 @@ def test_where_fp32_does_not_fit_the_widest_that_does_is_the_reference(
 def test_floors_of_a_picture_task_lie_where_its_session_looks(
     calibrate, few_images, tiny_folder, tmp_path, monkeypatch
 ):
-    asked_for = ("--task", "image-to-image", "--strength", "1", "--precision", "fp32")
+    asked_for = ("--task", "image-to-image", "--strength", "1", "--precision", "fp32", TWO_STEPS)
     assert calibrate(*asked_for, *few_images)[0] == 0
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
     assert not list(tmp_path.glob("benchmarks/references/*/cpu")), "those of prompts alone stay"
@@ -120,7 +124,7 @@ def test_a_folder_of_a_picture_pipeline_is_calibrated_as_what_it_is(
     pipeline = load(tiny_folder("sd"))
     kind = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     own = save(kind, tmp_path / "own")
-    assert calibrate(f"--model={own}", "--precision", "fp32", *few_images)[0] == 0
+    assert calibrate(f"--model={own}", "--precision", "fp32", TWO_STEPS, *few_images)[0] == 0
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
     bare = load_references(folder).listed.images[0].key
     given = Workload(

@@ -15,7 +15,6 @@ import jsonschema
 import pytest
 
 from sdperf.ab.sides.environments import EnvironmentStore
-from sdperf.ab.sides.present import read_present_environment
 from sdperf.cli import main
 from sdperf.cli.shared import stepping
 from sdperf.errors import PackageError
@@ -23,10 +22,8 @@ from sdperf.sweep import releases
 from sdperf.sweep.state import PairRecord, SweepState
 from sdperf.sweep.sweeping import Sweep, SweepConclusion
 from tests.ab.sides.test_environments import make_wheel, pretend_pip
-from tests.support.ab_standin import list_children, stage, staged_once
+from tests.support.ab_standin import PROGRAM
 from tests.support.repositories import Repository
-
-__all__ = ["stage", "staged_once"]
 
 SUBJECT = ("--subject", "mine:make", "--guards", "off", "--pictures", "1")
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4")
@@ -55,12 +52,11 @@ def stand_in(staged_once, monkeypatch, tmp_path):
     monkeypatch.delenv("SDPERF_HISTORY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield temporary
-    assert list_children() == []
     assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture
-def packages(monkeypatch, tmp_path):
+def packages(monkeypatch, tmp_path, present):
     """A package index with five releases: 1.1 does not import, 1.2 does not install."""
     here = tmp_path / "here"
     here.mkdir()
@@ -76,7 +72,7 @@ def packages(monkeypatch, tmp_path):
             note("planted-sd 1.0 requires other-sd<2.1, but you have other-sd 2.1.\n")
         return pretend_pip(command, note, held)
 
-    store = EnvironmentStore(tmp_path / "store", read_present_environment(), run=install)
+    store = EnvironmentStore(tmp_path / "store", present, run=install)
 
     def open_store(pip_options, say):
         return replace(store, pip_options=tuple(pip_options), say=say)
@@ -332,24 +328,19 @@ import os, pathlib, signal
 marker = pathlib.Path(os.environ["KILLED_AT"])
 if not marker.exists():
     marker.touch()
-    os.kill(os.getppid(), signal.{name})
+    os.kill(int(os.environ["COMMAND"]), signal.{name})
     import time
     time.sleep(60)
 """
-CHILD = """
-import signal, sys
+HEARS_INTERRUPTS = """
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-from sdperf.ab.turns import bench
-from sdperf.cli import main
-from tests.support.ab_standin import staged_stand_in
-bench.staged_harness = staged_stand_in
-sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT"])
 def test_a_sweep_that_was_ended_goes_on_where_it_was(
-    capsys, repository, monkeypatch, tmp_path, stand_in, name
+    capsys, repository, monkeypatch, tmp_path, stand_in, staged_once, name
 ):
     for number, text in enumerate((PLAIN, PLAIN + "\n", SLOW + KILL_ONCE.format(name=name))):
         repository.commit(f"c{number}", text)
@@ -357,11 +348,16 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
     monkeypatch.setenv("TMPDIR", str(stand_in))
     asked = ("--commits", "main~2..main", *SUBJECT)
     killed = subprocess.run(
-        [sys.executable, "-c", CHILD, "sweep", *asked],
+        [sys.executable, "-c", HEARS_INTERRUPTS + PROGRAM, "sweep", *asked],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={
+            **os.environ,
+            **staged_once.environment,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        pass_fds=(staged_once.channel.fileno(),),
     )
     assert (tmp_path / "killed").exists(), killed.stderr
     if name == "SIGKILL":
@@ -379,9 +375,6 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
     assert "comparison 1:" not in err
     assert "largest step in time: " in out
     assert json.loads(state.read_text())["pairs"][0] == kept
-    for left in stand_in.iterdir():  # copies of the worker's modules: a killed process's own
-        assert left.name.startswith("sdperf-worker-")
-        subprocess.run(["rm", "-r", left], check=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Two tests spawn theirs; the others fork them, which differs in what it costs.
 """
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +17,13 @@ import pytest
 
 from sdperf.errors import ConfigurationError, GenerationError, ModelError, WorkerError
 from sdperf.record.workload import Workload
-from sdperf.run.hosts.local import InProcessHost, SpawnedHost, explain_exit, suggest_after
+from sdperf.run.hosts.local import (
+    InProcessHost,
+    SpawnedHost,
+    _RecordingContext,
+    explain_exit,
+    suggest_after,
+)
 from sdperf.run.messages import RoundRequest, WorkerSpec
 from sdperf.run.pool import WorkerPool
 from tests.support.forked_workers import fork_preloaded, forked_workers
@@ -94,7 +101,8 @@ def test_workers_are_reused_and_deliver_equal_bytes_in_both_modes(pool, spec):
 @FORKED
 def test_what_a_subject_keeps_of_each_picture_shows_in_the_workers_memory(pool, spec):
     pool.acquire(dataclasses.replace(spec, subject="tests.support.leaking_subjects:memory"), 1)
-    held = [pool.run_round([request()]).results[0].resident_bytes for _ in range(24)]
+    short = request(workload=dataclasses.replace(WORKLOAD, num_inference_steps=1))
+    held = [pool.run_round([short]).results[0].resident_bytes for _ in range(24)]
     assert 0.9 < (held[-1] - held[8]) / 15 / 2**20 < 1.5
 
 
@@ -319,19 +327,6 @@ def test_in_process_runs_here_and_reports_errors_alike(spec):
         pool.profile(request())
 
 
-LOADED = """
-import sys, time
-from sdperf.models.loader import resolve_model
-from sdperf.run.pool import WorkerPool
-from sdperf.run.messages import WorkerSpec
-
-if __name__ == "__main__":
-    pool = WorkerPool()
-    (worker,) = pool.acquire(WorkerSpec(resolve_model(sys.argv[1]), "fp32", "cpu"), 1)
-    print(worker.report.pid, flush=True)
-    time.sleep(600)
-"""
-
 STARTED = """
 import os, time
 from sdperf.run.hosts.local import SpawnedHost
@@ -343,23 +338,41 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    ("ending", "code"),
-    [(signal.SIGKILL, LOADED), (signal.SIGTERM, STARTED)],
-    ids=["killed", "ended"],
-)
-def test_workers_go_when_their_parent_is_killed(tmp_path, tiny_folder, ending, code):
+def test_a_started_worker_goes_when_its_parent_is_ended(tmp_path):
     script = tmp_path / "parent.py"
-    script.write_text(code)
+    script.write_text(STARTED)
     with subprocess.Popen(
-        [sys.executable, script, tiny_folder("sd")],
+        [sys.executable, script],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(["."])},
     ) as parent:
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
-        parent.send_signal(ending)
+        parent.send_signal(signal.SIGTERM)
+    wait_until_gone(pid)
+    assert not psutil.pid_exists(pid)
+
+
+def load_and_wait(spec, sending):
+    """Load a pipeline into a worker that is forked from this process, and wait."""
+    fork = multiprocessing.get_context("fork").Process
+    _RecordingContext.Process = lambda _, *arguments, **named: fork(*arguments, **named)
+    (worker,) = WorkerPool().acquire(spec, 1)
+    sending.send(worker.report.pid)
+    signal.pause()
+
+
+def test_a_worker_with_a_pipeline_goes_when_its_parent_is_killed(spec):
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+    with receiving, sending:
+        parent = fork_preloaded().Process(target=load_and_wait, args=(spec, sending))
+        parent.start()
+        sending.close()
+        pid = receiving.recv()
+    assert psutil.Process(pid).ppid() == parent.pid
+    parent.kill()
+    parent.join()
     wait_until_gone(pid)
     assert not psutil.pid_exists(pid)
 

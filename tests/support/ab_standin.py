@@ -6,14 +6,28 @@ seconds that a round is said to take, at which round it dies, what it draws. No 
 
 import contextlib
 import os
-import subprocess
-import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from sdperf.ab.turns import bench
+from sdperf.run.hosts import interpreter
 from sdperf.run.hosts.interpreter import staged_harness
+from tests.support.forked_interpreters import forking_server
+
+PROGRAM = """
+import contextlib, os, pathlib, sys
+from sdperf.ab.turns import bench
+from sdperf.cli import main
+from tests.support.forked_interpreters import follow
+follow(os.environ)
+os.environ["COMMAND"] = str(os.getpid())  # for its workers
+folder = pathlib.Path(os.environ["STAGE"])
+bench.staged_harness = lambda: contextlib.nullcontext(folder)
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command in a process of its own; it takes the fixture's `environment` and `channel`."""
 
 WORKER = """
 import io, os, sys
@@ -39,10 +53,13 @@ def load(spec):
     return WorkerReport(os.getpid(), DEVICE, 0.1, "StandInPipeline", True)
 
 
+ramp = Image.linear_gradient("L").resize((64, 64))
+turned = ramp.rotate(90)
+
+
 def draw(seed):
-    ramp = Image.linear_gradient("L").resize((64, 64))
     shifted = [one.point(lambda value, by=seed >> bits: (value + by) % 256) for one, bits in
-               ((ramp, 8), (ramp.rotate(90), 16), (ramp, 0))]
+               ((ramp, 8), (turned, 16), (ramp, 0))]
     bands = tuple(shifted)  # a seed that was never asked for gives a picture that never was
     picture = Image.new("RGB", (64, 64)) if behaviour.get("flat") else Image.merge("RGB", bands)
     file = io.BytesIO()
@@ -63,6 +80,9 @@ def run_round(request):
 def profile_round(request):
     seconds = behaviour["seconds"]
     return StageTimes(seconds, 0.0, 0.1 * seconds, 0.8 * seconds, 0.1 * seconds)
+
+
+draw(0)  # imports what a picture needs, before a worker is forked
 """
 
 
@@ -82,28 +102,38 @@ def stage(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patched:  # while the folder is made, not longer
             patched.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("stage")))
             folder = stack.enter_context(staged_stand_in())
-        plain = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
-        subprocess.run(
-            [sys.executable, "-P", "-c", "import sdperf_remote.wire, sdperf.run.worker"],
-            env=plain | {"PYTHONPATH": str(folder)},
-            check=True,
-        )
-        assert list(folder.glob("sdperf/run/worker/__pycache__/*.pyc"))
         yield folder
 
 
+@pytest.fixture(scope="session")
+def forking_server_of_stage(stage):
+    """The server that workers of stand-ins are forked from, and its process id."""
+    with forking_server(stage) as (forking, pid):
+        yield forking, pid
+
+
 @pytest.fixture
-def staged_once(stage, monkeypatch):
-    """Comparisons of this test start their workers in that folder."""
-    monkeypatch.setattr(bench, "staged_harness", lambda: contextlib.nullcontext(stage))
+def staged_once(forking_server_of_stage, monkeypatch):
+    """Comparisons of this test start their workers in that folder, forked from the server.
+
+    Afterwards none runs any more.
+    """
+    forking, pid = forking_server_of_stage
+    monkeypatch.setattr(
+        bench, "staged_harness", lambda: contextlib.nullcontext(Path(forking.stage))
+    )
+    monkeypatch.setattr(interpreter, "subprocess", forking.subprocess)
+    yield forking
+    assert list_children(pid) == []
 
 
-def list_children():
-    """Processes that this one started and that still run."""
+def list_children(server):
+    """Processes that this one or the server started and that still run."""
     import psutil
 
-    return [
-        child
-        for child in psutil.Process(os.getpid()).children(recursive=True)
-        if "sdperf_remote" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.pid != server and "sdperf_remote" in " ".join(child.cmdline()):
+                found.append(child)
+    return found

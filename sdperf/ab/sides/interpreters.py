@@ -29,9 +29,9 @@ sys.path.pop(0)
 import json, importlib.metadata as metadata
 found = {}
 for one in metadata.distributions():
-    name = one.metadata["Name"]
-    if name:
-        found.setdefault(name, one.version)
+    told = one.metadata
+    if told["Name"]:
+        found.setdefault(told["Name"], told["Version"])
 sys.stdout.write(json.dumps({"version": list(sys.version_info[:3]), "packages": found}))
 """
 

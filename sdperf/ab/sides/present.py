@@ -41,8 +41,8 @@ def describe_packages() -> dict[str, Any]:
     if site.ENABLE_USER_SITE:
         candidates.insert(0, site.getusersitepackages())
     folders = list(dict.fromkeys(folder for folder in sys.path if folder in candidates))
-    found = importlib.metadata.distributions(path=folders)
-    names = sorted(f"{one.metadata['Name']}=={one.version}" for one in found)
+    found = (one.metadata for one in importlib.metadata.distributions(path=folders))
+    names = sorted(f"{told['Name']}=={told['Version']}" for told in found)
     packages = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     return {"folders": folders, "packages": packages, "version": sys.version}
 

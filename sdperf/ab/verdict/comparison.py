@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from sdperf.ab.sides.sides import MatrixCase, SideName
@@ -117,9 +118,9 @@ class Block:
             ValueError: The order does not fit the executions, or a duration is not positive.
         """
         if self.discarded is None:
-            compute_block_contrast(self.order, [one.duration_s for one in self.executions])
+            _ = self.contrast
 
-    @property
+    @cached_property
     def contrast(self) -> float:
         """Log ratio B over A; positive is slower."""
         return compute_block_contrast(self.order, [one.duration_s for one in self.executions])

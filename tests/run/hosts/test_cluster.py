@@ -51,37 +51,54 @@ def start(name, *arguments):
     return process
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory, unused_port):
-    """A scheduler and two workers of one thread; yields its address and the workers' processes."""
-    url, folder = f"tcp://127.0.0.1:{unused_port}", str(tmp_path_factory.mktemp("dask"))
-    started = [
-        start("dask_scheduler", "--host", "127.0.0.1", "--port", str(unused_port), "--no-dashboard")
-    ]
-    started += [
-        start(
-            "dask_worker",
-            url,
-            "--host",
-            "127.0.0.1",
-            "--nthreads",
-            "1",
-            "--no-nanny",
-            "--no-dashboard",
-            "--local-directory",
-            folder,
+class Dask:
+    """A scheduler and two workers of one thread, which a test may end."""
+
+    def __init__(self, port, folder):
+        self.url, self._folder = f"tcp://127.0.0.1:{port}", folder
+        self._scheduler = start(
+            "dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
         )
-        for _ in range(2)
-    ]
-    try:
-        with distributed.Client(url, timeout=START_S, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=START_S)
-        yield url, started[1:]
-    finally:
+        self.workers = []
+
+    def start_missing(self):
+        """Start workers in the place of those that were ended."""
+        self.workers = [worker for worker in self.workers if worker.is_alive()]
+        missing = range(2 - len(self.workers))
+        self.workers += [self._start_worker() for _ in missing]
+        if missing:
+            with distributed.Client(self.url, timeout=START_S, set_as_default=False) as client:
+                client.wait_for_workers(2, timeout=START_S)
+
+    def _start_worker(self):
+        here = ("--host", "127.0.0.1", "--local-directory", self._folder)
+        return start(
+            "dask_worker", self.url, *here, "--nthreads", "1", "--no-nanny", "--no-dashboard"
+        )
+
+    def end(self):
+        started = [self._scheduler, *self.workers]
         for process in started:
             process.kill()
         for process in started:
             process.join()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, unused_port):
+    dask = Dask(unused_port, str(tmp_path_factory.mktemp("dask")))
+    try:
+        dask.start_missing()
+        yield dask
+    finally:
+        dask.end()
+
+
+@pytest.fixture
+def dask(running):
+    """Dask with both workers, whatever an earlier test ended."""
+    running.start_missing()
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +114,24 @@ def spec(tiny_folder):
 
 
 @pytest.fixture(scope="module")
-def cluster(scheduler):
-    cluster = Cluster(scheduler[0])
+def cluster(running):
+    cluster = Cluster(running.url)
     yield cluster
     cluster.close()
 
 
 @pytest.fixture(scope="module")
-def pool(cluster):
+def one_pool(cluster):
     pool = WorkerPool(
         cluster.make_host, timeout_s=120, start_lead_s=START_LEAD_S, is_elsewhere=True
     )
     yield pool
     pool.close()
+
+
+@pytest.fixture
+def pool(one_pool, dask):
+    return one_pool
 
 
 @pytest.mark.long
@@ -190,8 +212,8 @@ def test_a_missing_package_is_named(monkeypatch):
     assert "pip install 'sdperf[cluster]'" in str(caught.value)
 
 
-def test_a_lost_worker_is_one_message(pool, cluster, scheduler, spec):
-    """The last test: it ends both workers."""
+def test_a_lost_worker_is_one_message(pool, cluster, dask, spec):
+    """It ends both workers, once one is busy."""
     pool.acquire(spec, 1)
     long = RoundRequest(
         Workload("tiny", ("house",), num_inference_steps=900, guidance_scale=5.0),
@@ -199,7 +221,14 @@ def test_a_lost_worker_is_one_message(pool, cluster, scheduler, spec):
         "sync",
         1,
     )
-    threading.Timer(1.0, lambda: [process.kill() for process in scheduler[1]]).start()
+
+    def end_workers():
+        while not any(cluster.client.processing().values()):
+            threading.Event().wait(0.02)
+        for process in dask.workers:
+            process.kill()
+
+    threading.Thread(target=end_workers).start()
     with pytest.raises(WorkerError, match="a worker of the cluster was lost") as caught:
         pool.run_round([long])
     assert "left while it was asked something" in str(caught.value)

@@ -1,10 +1,10 @@
 """Imprints of real tiny pipelines: equal where nothing changed, and parting where damage lies."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -15,23 +15,29 @@ from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import ImageRequest, Workload
 from sdperf.run.worker.imprinting import make_imprint, take_imprint
 from tests.support.deviating_subjects import negate_step
-from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
+from tests.support.tiny_pipelines import take, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
 OTHER = ImageRequest("a blue car", 0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(tiny_folder):  # noqa: F811
-    """Load a tiny pipeline and bind it."""
+    """Bind a tiny pipeline that the test may change."""
 
     def bind(name="sd", **changes):
         folder = tiny_folder(name)
         fields = {"num_inference_steps": 4, "guidance_scale": 5.0, "height": 32, "width": 32}
         workload = Workload(str(folder), ("red apple",), **fields | changes)
-        return stages_for(load(folder, torch.float32), workload)
+        return stages_for(take(folder), workload)
 
     return bind
+
+
+@pytest.fixture(scope="module")
+def kept(make):
+    """Bind a pipeline once for all tests that leave it as it is."""
+    return functools.cache(make)
 
 
 def part(plain, damaged):
@@ -39,8 +45,8 @@ def part(plain, damaged):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux"])
-def test_every_family_shows_all_of_its_components_and_repeats_itself(make, name):
-    stages = make(name)
+def test_every_family_shows_all_of_its_components_and_repeats_itself(make, kept, name):
+    stages = kept(name)
     first = take_imprint(stages, IMAGE)
     assert len(first.latents) == len(stages.pipeline.scheduler.timesteps)
     assert len(first.denoiser) >= len(first.latents)
@@ -49,8 +55,8 @@ def test_every_family_shows_all_of_its_components_and_repeats_itself(make, name)
     assert parse_record(PictureImprint, format_record(first)) == first
 
 
-def test_imprinting_leaves_the_pipeline_and_its_pictures_as_they_were(make):
-    stages = make()
+def test_imprinting_leaves_the_pipeline_and_its_pictures_as_they_were(kept):
+    stages = kept()
     before = stages.run_whole([IMAGE.prompt], stages.draw_noise([IMAGE]))
     imprint = take_imprint(stages, IMAGE)
     after = stages.run_whole([IMAGE.prompt], stages.draw_noise([IMAGE]))
@@ -60,16 +66,16 @@ def test_imprinting_leaves_the_pipeline_and_its_pictures_as_they_were(make):
     assert "encode_prompt" not in vars(stages.pipeline)
 
 
-def test_another_prompt_parts_at_the_text_encoder(make):
-    stages = make()
+def test_another_prompt_parts_at_the_text_encoder(kept):
+    stages = kept()
     other = dataclasses.replace(take_imprint(stages, OTHER), prompt=IMAGE.prompt)
     found = find_parting(take_imprint(stages, IMAGE), other)
     assert (found.component, found.step) == ("text encoder", None)
     assert found.farthest_rms > 0
 
 
-def test_another_seed_parts_at_the_denoiser_in_the_first_step(make):
-    stages = make()
+def test_another_seed_parts_at_the_denoiser_in_the_first_step(kept):
+    stages = kept()
     other = take_imprint(stages, ImageRequest(IMAGE.prompt, 1))
     found = find_parting(take_imprint(stages, IMAGE), other)
     assert (found.component, found.step) == ("denoiser", 0)
@@ -77,22 +83,22 @@ def test_another_seed_parts_at_the_denoiser_in_the_first_step(make):
 
 
 @pytest.mark.parametrize("wrong", [0, 2, 4])
-def test_one_wrong_step_of_the_scheduler_is_named(make, wrong):
+def test_one_wrong_step_of_the_scheduler_is_named(make, kept, wrong):
     damaged = make()
     negate_step(damaged.pipeline, wrong)
-    found = part(make(), damaged)
+    found = part(kept(), damaged)
     assert (found.component, found.step) == ("scheduler", wrong)
 
 
-def test_a_vae_in_another_scale_parts_last(make):
+def test_a_vae_in_another_scale_parts_last(make, kept):
     damaged = make()
     damaged.pipeline.vae.register_to_config(scaling_factor=0.2)
-    found = part(make(), damaged)
+    found = part(kept(), damaged)
     assert (found.component, found.step, found.farthest_rms) == ("vae", None, 0.0)
     assert found.relative_rms > 0
 
 
-def test_latents_that_are_not_finite_are_no_distance(make):
+def test_latents_that_are_not_finite_are_no_distance(make, kept):
     damaged = make()
     step = damaged.pipeline.scheduler.step
 
@@ -101,14 +107,14 @@ def test_latents_that_are_not_finite_are_no_distance(make):
 
     damaged.pipeline.scheduler.step = broken
     with np.errstate(invalid="ignore"):
-        found = part(make(), damaged)
+        found = part(kept(), damaged)
     assert (found.component, found.step, found.is_finite) == ("scheduler", 0, False)
 
 
-def test_other_steps_and_other_sizes_are_said(make):
-    plain = make()
-    assert part(plain, make(num_inference_steps=3)).mismatch == "5 steps in the baseline, 4 now"
-    assert "latents of 1 x" in part(plain, make(height=64)).mismatch
+def test_other_steps_and_other_sizes_are_said(kept):
+    plain = kept()
+    assert part(plain, kept(num_inference_steps=3)).mismatch == "5 steps in the baseline, 4 now"
+    assert "latents of 1 x" in part(plain, kept(height=64)).mismatch
 
 
 FLOATS = st.floats(-100, 100, width=32)

@@ -1,6 +1,7 @@
 """Damage inside a generation, seen by the layer that should see it; legal noise passes them all."""
 
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ from sdperf.run.worker.recording import (
 )
 from tests.support.deviating_subjects import negate_step
 from tests.support.measurements import image
-from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
+from tests.support.tiny_pipelines import take, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
 CALIBRATED = Floors(0.995, 0.98, 0.05, "", trajectory_rms=STRICTEST_TRAJECTORY_RMS)
@@ -41,15 +42,21 @@ def workload_of(folder, **changes):
     return Workload(str(folder), ("red apple", "a blue car", "pizza"), **fields | changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(tiny_folder):  # noqa: F811
-    """Load a tiny pipeline and bind it."""
+    """Bind a tiny pipeline that the test may change."""
 
     def bind(name="sd", torch_dtype=torch.float32, **changes):
         folder = tiny_folder(name)
-        return stages_for(load(folder, torch_dtype), workload_of(folder, **changes))
+        return stages_for(take(folder, torch_dtype), workload_of(folder, **changes))
 
     return bind
+
+
+@pytest.fixture(scope="module")
+def kept(make):
+    """Bind a pipeline once for all tests that leave it as it is."""
+    return functools.cache(make)
 
 
 def components(reference, current, precision="fp32"):
@@ -66,8 +73,8 @@ def trajectory(reference, current, floors=None):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_replays_itself_to_the_bit(make, name):
-    stages = make(name)
+def test_every_family_replays_itself_to_the_bit(kept, name):
+    stages = kept(name)
     recording = record(stages, IMAGE)
     assert len(recording.latents) >= 4
     assert recording.calls[0].step == 0
@@ -77,8 +84,8 @@ def test_every_family_replays_itself_to_the_bit(make, name):
     assert {one.component for one in distances} == {"text encoder", "denoiser", "vae"}
 
 
-def test_recording_leaves_the_pipeline_as_it_was(make):
-    stages = make()
+def test_recording_leaves_the_pipeline_as_it_was(kept):
+    stages = kept()
     before = stages.run_whole([IMAGE.prompt], stages.draw_noise([IMAGE]))
     recording = record(stages, IMAGE)
     after = stages.run_whole([IMAGE.prompt], stages.draw_noise([IMAGE]))
@@ -88,8 +95,8 @@ def test_recording_leaves_the_pipeline_as_it_was(make):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl", "sd3"])
-def test_bf16_passes_its_own_floors_and_fails_those_of_fp32(make, name):
-    plain, rounded = make(name), make(name, torch.bfloat16)
+def test_bf16_passes_its_own_floors_and_fails_those_of_fp32(kept, name):
+    plain, rounded = kept(name), kept(name, torch.bfloat16)
     assert components(plain, rounded, "bf16").outcome is Outcome.PASS
     assert components(plain, rounded, "fp32").outcome is Outcome.DEGRADED
 
@@ -108,8 +115,8 @@ def test_other_kernels_are_legal_noise(make, kernels):
     assert judge_trajectory(parity, "fp32", None).outcome is Outcome.PASS
 
 
-def test_another_thread_count_is_legal_noise(make):
-    stages, threads = make(), torch.get_num_threads()
+def test_another_thread_count_is_legal_noise(kept):
+    stages, threads = kept(), torch.get_num_threads()
     plain = record(stages, IMAGE)
     torch.set_num_threads(threads + 1)
     try:
@@ -122,45 +129,45 @@ def test_another_thread_count_is_legal_noise(make):
 
 
 @pytest.mark.parametrize("wrong", [0, 2, 4])
-def test_one_wrong_denoising_step_is_named(make, wrong):
+def test_one_wrong_denoising_step_is_named(make, kept, wrong):
     damaged = make()
     negate_step(damaged.pipeline, wrong)
-    finding = trajectory(make(), damaged, CALIBRATED)
+    finding = trajectory(kept(), damaged, CALIBRATED)
     assert finding.outcome is Outcome.DEGRADED
     assert f"the latents part at step {wrong + 1} of 5" in finding.reason
 
 
-def test_a_denoiser_that_differs_is_told_from_the_rest(make):
+def test_a_denoiser_that_differs_is_told_from_the_rest(make, kept):
     damaged = make()
     with torch.no_grad():
         damaged.pipeline.unet.conv_out.weight.mul_(1.02)
-    finding = components(make(), damaged)
+    finding = components(kept(), damaged)
     assert finding.outcome is Outcome.DEGRADED
     assert finding.reason.startswith("denoiser (step ")
     assert "also below" not in finding.reason
 
 
-def test_a_vae_in_the_wrong_scale_is_told_from_the_rest(make):
+def test_a_vae_in_the_wrong_scale_is_told_from_the_rest(make, kept):
     damaged = make()
     config = damaged.pipeline.vae.config
     damaged.pipeline.vae.register_to_config(scaling_factor=config.scaling_factor * 1.5)
-    finding = components(make(), damaged)
+    finding = components(kept(), damaged)
     assert finding.outcome is Outcome.DEGRADED
     assert finding.reason.startswith("vae (pixels)")
     assert "also below" not in finding.reason
-    assert trajectory(make(), damaged).outcome is Outcome.PASS
+    assert trajectory(kept(), damaged).outcome is Outcome.PASS
 
 
-def test_a_swapped_prompt_is_told_at_the_text_encoder(make):
-    recording = record(make(), IMAGE)
-    replayed = replay(make(), ImageRequest("a blue car", 0), recording)
+def test_a_swapped_prompt_is_told_at_the_text_encoder(kept):
+    recording = record(kept(), IMAGE)
+    replayed = replay(kept(), ImageRequest("a blue car", 0), recording)
     seen = ComponentParity("fp32", IMAGE, measure_components(recording, replayed))
     finding = judge_components(seen, "fp32", None)
     assert finding.outcome is Outcome.DEGRADED
     assert finding.reason.startswith("text encoder (prompt_embeds)")
 
 
-def test_nan_latents_are_broken_from_the_step_where_they_began(make):
+def test_nan_latents_are_broken_from_the_step_where_they_began(make, kept):
     damaged = make()
     step, made = damaged.pipeline.scheduler.step, []
 
@@ -172,7 +179,7 @@ def test_nan_latents_are_broken_from_the_step_where_they_began(make):
         return latents
 
     damaged.pipeline.scheduler.step = broken
-    finding = trajectory(make(), damaged)
+    finding = trajectory(kept(), damaged)
     assert finding.outcome is Outcome.BROKEN
     assert "from step 3 of 5 on" in finding.reason
     made.clear()
@@ -181,22 +188,22 @@ def test_nan_latents_are_broken_from_the_step_where_they_began(make):
     assert finding.outcome is Outcome.BROKEN
 
 
-def test_a_component_that_overflows_alone_is_broken(make):
+def test_a_component_that_overflows_alone_is_broken(make, kept):
     damaged = make()
     with torch.no_grad():
         damaged.pipeline.vae.decoder.conv_out.bias.fill_(float("inf"))
-    recording = record(make(), IMAGE)
+    recording = record(kept(), IMAGE)
     replayed = replay(damaged, IMAGE, recording)
     assert np.isfinite(replayed.pixels).all()  # the processor clamps infinity away
     with torch.no_grad():
         damaged.pipeline.vae.decoder.conv_out.bias.fill_(float("nan"))
-    finding = components(make(), damaged)
+    finding = components(kept(), damaged)
     assert finding.outcome is Outcome.BROKEN
     assert finding.reason.startswith("vae (pixels)")
 
 
-def test_a_batch_holds_the_images_that_each_noise_gives_alone(make):
-    stages = make()
+def test_a_batch_holds_the_images_that_each_noise_gives_alone(kept):
+    stages = kept()
     requests = tuple(stages.workload.image(index) for index in range(3))
     batch = generate_batch(stages, requests)
     alone = [generate_batch(stages, [request])[0] for request in requests]
@@ -207,8 +214,8 @@ def test_a_batch_holds_the_images_that_each_noise_gives_alone(make):
     )
 
 
-def test_a_pipeline_that_is_called_whole_is_asked_by_its_calls(make):
-    stages = make()
+def test_a_pipeline_that_is_called_whole_is_asked_by_its_calls(kept):
+    stages = kept()
     whole = Stages(stages.pipeline, stages.workload)
     recording = record(whole, IMAGE)
     assert list(recording.embeds) == ["0.0", "0.1"]

@@ -1,5 +1,6 @@
 """Any pipeline in stages: divided by hooks, from noise drawn once, judged by components."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -24,7 +25,7 @@ from sdperf.run.worker.executed import count_execution, describe_execution
 from sdperf.run.worker.profiler import profile_image
 from sdperf.run.worker.recording import generate_batch, record, replay
 from sdperf.run.worker.synchronous import generate_sync
-from tests.support.tiny_pipelines import load, tiny_folder  # noqa: F401
+from tests.support.tiny_pipelines import take, tiny_folder  # noqa: F401
 
 IMAGE = ImageRequest("red apple", 0)
 FAMILIES = ("sd", "sdxl", "sd3", "flux")
@@ -36,16 +37,30 @@ def workload_of(**changes):
     return Workload("tiny", ("red apple", "a blue car"), **fields | changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bind(tiny_folder):  # noqa: F811
+    """Bind a pipeline that the test may change."""
+
     def make(name, torch_dtype=torch.float32, **changes):
         if name == "flux2-klein":
             changes = {"guidance_scale": 1.0, **changes}
-        stages = Stages(load(tiny_folder(name), torch_dtype), workload_of(**changes))
+        stages = Stages(take(tiny_folder(name), torch_dtype), workload_of(**changes))
         stages.learn(["red apple"])
         return stages
 
     return make
+
+
+@pytest.fixture(scope="module")
+def kept(bind):
+    """Bind a pipeline once for all tests that leave it as it is."""
+    return functools.cache(bind)
+
+
+@pytest.fixture(scope="module")
+def recorded(kept):
+    """Record the image of a pipeline that is as it was, once."""
+    return functools.cache(lambda name: record(kept(name), IMAGE))
 
 
 def ticking():
@@ -67,8 +82,8 @@ def flops(stages):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_checked_family_divides_both_ways_alike(bind, name):
-    whole = bind(name)
+def test_a_checked_family_divides_both_ways_alike(kept, name):
+    whole = kept(name)
     known = stages_for(whole.pipeline, whole.workload)
     assert type(known) is not Stages
     by_hooks, by_parts = flops(whole), flops(known)
@@ -80,16 +95,16 @@ def test_a_checked_family_divides_both_ways_alike(bind, name):
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_a_profiled_image_of_any_pipeline_has_stages_and_steps(bind, name):
-    times = profiled(bind(name))
+def test_a_profiled_image_of_any_pipeline_has_stages_and_steps(kept, name):
+    times = profiled(kept(name))
     assert times.whole_s is None
     assert None not in (times.encode_prompt_s, times.denoise_s, times.decode_latents_s)
     assert len(times.steps_s) == 2
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_nothing_is_left_on_the_pipeline(bind, name):
-    stages = bind(name)
+def test_nothing_is_left_on_the_pipeline(kept, name):
+    stages = kept(name)
     borders = find_borders(stages.pipeline)
     profiled(stages)
     record(stages, IMAGE)
@@ -101,8 +116,8 @@ def test_nothing_is_left_on_the_pipeline(bind, name):
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *MODERN])
-def test_handed_noise_is_the_noise_that_the_pipeline_would_draw(bind, name, tiny_folder):  # noqa: F811
-    stages = bind(name)
+def test_handed_noise_is_the_noise_that_the_pipeline_would_draw(kept, name, tiny_folder):  # noqa: F811
+    stages = kept(name)
     plain = Stages(stages.pipeline, stages.workload)
     unaided = plain.draw_noise([IMAGE])
     assert unaided.latents is None
@@ -114,9 +129,9 @@ def test_handed_noise_is_the_noise_that_the_pipeline_would_draw(bind, name, tiny
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_two_precisions_start_from_the_same_noise(bind, name):
-    full = bind(name).draw_noise([IMAGE]).latents
-    half = bind(name, torch.float16).draw_noise([IMAGE]).latents
+def test_two_precisions_start_from_the_same_noise(kept, name):
+    full = kept(name).draw_noise([IMAGE]).latents
+    half = kept(name, torch.float16).draw_noise([IMAGE]).latents
     assert torch.equal(full.to(half.dtype), half)
 
 
@@ -137,8 +152,8 @@ def test_noise_that_the_call_would_change_is_left_to_the_pipeline(bind):
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_an_image_of_a_batch_is_the_image_alone(bind, name):
-    stages = bind(name)
+def test_an_image_of_a_batch_is_the_image_alone(kept, name):
+    stages = kept(name)
     requests = [stages.workload.image(index) for index in range(2)]
     alone = [made.pixels for made in generate_sync(stages, requests, ticking())]
     together = stages.run_whole([one.prompt for one in requests], stages.draw_noise(requests))
@@ -148,26 +163,25 @@ def test_an_image_of_a_batch_is_the_image_alone(bind, name):
 
 
 @pytest.mark.parametrize("name", MODERN)
-def test_components_run_on_recorded_inputs(bind, name):
-    stages = bind(name)
-    recording = record(stages, IMAGE)
+def test_components_run_on_recorded_inputs(kept, recorded, name):
+    recording = recorded(name)
     assert len(recording.latents) == 2
     assert recording.embeds
     assert recording.calls
     assert recording.decoded is not None
-    distances = measure_components(recording, replay(stages, IMAGE, recording))
+    distances = measure_components(recording, replay(kept(name), IMAGE, recording))
     assert {each.component for each in distances} == {"text encoder", "denoiser", "vae"}
     assert all(each.identical or each.psnr_db > 80 for each in distances)
 
 
-def test_how_far_a_rounded_time_step_moves_a_denoiser_is_asked_where_it_is_far(bind):
+def test_how_far_a_rounded_time_step_moves_a_denoiser_is_asked_where_it_is_far(kept, recorded):
     """FLUX.2 turns its time step, of 0 to 1, into bf16 and then into one of 1000."""
-    far, near = bind("flux2-klein"), bind("z-image")
+    far, near = kept("flux2-klein"), kept("z-image")
     rounded = {}
     for stages, name in ((far, "flux2-klein"), (near, "z-image")):
-        recording = record(stages, IMAGE)
+        recording = recorded(name)
         distances = measure_components(
-            recording, replay(bind(name, torch.bfloat16), IMAGE, recording)
+            recording, replay(kept(name, torch.bfloat16), IMAGE, recording)
         )
         rounded[name] = [one.rounding_db for one in distances if one.component == "denoiser"]
         again = measure_components(recording, replay(stages, IMAGE, recording))
@@ -179,9 +193,8 @@ def test_how_far_a_rounded_time_step_moves_a_denoiser_is_asked_where_it_is_far(b
 
 @pytest.mark.parametrize("name", MODERN)
 @pytest.mark.parametrize("part", ["denoiser", "vae"])
-def test_a_damaged_component_is_named(bind, name, part):
-    recording = record(bind(name), IMAGE)
-    damaged = bind(name)
+def test_a_damaged_component_is_named(bind, recorded, name, part):
+    recording, damaged = recorded(name), bind(name)
     with torch.no_grad():
         network = getattr(find_borders(damaged.pipeline), part)
         for weight in network.parameters():
@@ -194,9 +207,8 @@ def test_a_damaged_component_is_named(bind, name, part):
     assert part in finding.reason
 
 
-def test_a_pipeline_without_a_denoiser_is_whole_and_cannot_be_asked_by_parts(bind):
-    stages = bind("z-image")
-    recording = record(stages, IMAGE)
+def test_a_pipeline_without_a_denoiser_is_whole_and_cannot_be_asked_by_parts(bind, recorded):
+    stages, recording = bind("z-image"), recorded("z-image")
     stages.pipeline.transformer = None
     assert find_borders(stages.pipeline) is None
     assert run_to_denoiser(stages.pipeline, lambda: None) is None
@@ -204,17 +216,17 @@ def test_a_pipeline_without_a_denoiser_is_whole_and_cannot_be_asked_by_parts(bin
         replay(stages, IMAGE, recording)
 
 
-def test_qwen_images_guidance_is_the_true_one(bind):
-    guided, plain = bind("qwen-image"), bind("qwen-image", guidance_scale=1.0)
+def test_qwen_images_guidance_is_the_true_one(kept):
+    guided, plain = kept("qwen-image"), kept("qwen-image", guidance_scale=1.0)
     assert guided.guidance_argument == "true_cfg_scale"
     assert len(record(guided, IMAGE).calls) > 0
     drawn = [each.run_whole([IMAGE.prompt], each.draw_noise([IMAGE])) for each in (guided, plain)]
     assert not np.array_equal(*drawn)
 
 
-def test_a_denoiser_that_is_called_twice_a_step_is_guided(bind):
+def test_a_denoiser_that_is_called_twice_a_step_is_guided(kept):
     for scale, is_guided in ((3.0, True), (1.0, False)):
-        stages = bind("qwen-image", guidance_scale=scale)
+        stages = kept("qwen-image", guidance_scale=scale)
         with count_execution(stages.pipeline) as counted:
             (made,) = generate_sync(stages, [IMAGE], ticking())
         png = encode_png(to_uint8(made.pixels)[0])
