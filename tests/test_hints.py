@@ -91,7 +91,7 @@ def fill_part(part):
         value, is_flag = value.value, True
     name = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
     found = vars(settings).get(name)
-    if not isinstance(found, settings.setting.Setting):
+    if not isinstance(found, settings.kinds.Setting):
         return "{}"
     return found.flag if is_flag else str(found)
 
@@ -253,7 +253,7 @@ def test_one_module_spells_the_options_of_pytest():
         for path in PACKAGE.rglob("*.py")
         if "--sd-" in path.read_text("utf-8")
     }
-    assert spelled == {"settings/setting.py"}
+    assert spelled == {"settings/kinds.py"}
 
 
 def test_docstrings_are_no_messages():

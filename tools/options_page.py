@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sdperf.ab.sides.settings import OF_A_SIDE
 from sdperf.settings import OPTIONS, SWITCHES
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import Setting
 from sdperf.tune.question.making_space import KEYS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "options.md"

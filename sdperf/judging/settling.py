@@ -46,7 +46,7 @@ from sdperf.settings import (
     THREADS,
     WORKERS,
 )
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import Setting
 from sdperf.shell import NextStep, join_command, join_step, list_commands
 
 SHORT_COMMIT = 12

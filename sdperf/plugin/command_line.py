@@ -24,8 +24,7 @@ from sdperf.settings import (
     SWITCHES,
     TRACE,
 )
-from sdperf.settings.kinds import AUTO
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import AUTO, Setting
 
 if TYPE_CHECKING:
     from sdperf.judging.settling import Typed

@@ -33,8 +33,7 @@ from sdperf.record.workload import (
     is_external,
     read_prompts,
 )
-from sdperf.settings.kinds import AUTO
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import AUTO, Setting
 from sdperf.store.profile import read_profile
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sdperf.settings import kinds
-from sdperf.settings.kinds import AUTO, whole
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import AUTO, Setting, whole
 
 DEVICES: Final = ("auto", "mps", "cuda", "cpu")
 PRECISIONS: Final = ("fp32", "fp16", "bf16")
@@ -120,7 +119,9 @@ OPTIMISATIONS: Final = Setting(
 ENGINE: Final = Setting(
     "engine",
     "NAME",
-    kinds.choice_or_prefix(ENGINES, "external:", "external:COMMAND"),
+    kinds.matching(
+        ", ".join((*ENGINES, "external:COMMAND")), "|".join((*ENGINES, "external:(?s:.*)"))
+    ),
     "what runs the networks; external:COMMAND is a program of yours that draws (docs/external.md)",
     "torch",
     auto="takes what is installed and native, and skips the rest with a reason",
@@ -244,7 +245,13 @@ WARMUP: Final = Setting(
     "untimed images of each worker before them; the first call comes on top",
     "1",
 )
-TIMEOUT: Final = Setting("timeout", "SECONDS", kinds.SECONDS, "time limit of one generation", "600")
+TIMEOUT: Final = Setting(
+    "timeout",
+    "SECONDS",
+    kinds.or_unit(kinds.positive("seconds")),
+    "time limit of one generation",
+    "600",
+)
 CLUSTER: Final = Setting(
     "cluster",
     "URL",
@@ -368,7 +375,7 @@ PROCESSES: Final = Setting(
 CONFIRM: Final = Setting(
     "confirm",
     "SECONDS",
-    kinds.SECONDS_OR_NONE,
+    kinds.or_unit(kinds.number(0, 1e9, "seconds")),
     "time for measuring suspicious cases again before they fail; 0 judges without",
     "900",
 )

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: how they are described, read and written. Pure.
+"""Defines a setting and the kinds of its values: how they are described, read and written. Pure.
 
 A kind says in words what it expects, with its unit, its range and an example. Help texts and
 messages show these words, so that neither can promise what the other refuses.
@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
+
+PREFIX: Final = "--sd-"
+"""The beginning of sdperf's options of pytest, which no other plugin uses."""
 
 AUTO: Final = "auto"
 """The word that a user types to leave a choice open."""
@@ -25,7 +29,6 @@ MOST_CHARACTERS: Final = 4096
 """The most characters of a setting's text; no path of a system is longer."""
 
 _UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_MOST_SECONDS: Final = 1e9
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _LORA: Final = re.compile(
     r"(?P<file>[^:,]+\.safetensors)(:(?P<scale>-?[0-9.]{1,18}))?(?P<fused>:fused)?", re.IGNORECASE
@@ -89,9 +92,13 @@ def positive(unit: str) -> Kind[float]:
     return _make(f"{unit} above 0", _above_zero, format_number)
 
 
-def _find_seconds(text: str) -> float | None:
-    has_unit = text.rstrip().endswith(tuple(_SECONDS))
-    return _find_duration(text) if has_unit else _within(float(text), 0, _MOST_SECONDS)
+def or_unit(kind: Kind[float]) -> Kind[float]:
+    """Return the kind of seconds that also takes a duration with its unit."""
+
+    def find(text: str) -> float:
+        return (DURATION if text.endswith(tuple(_SECONDS)) else kind).parse(text)
+
+    return _make(f"{kind.expected}, or with a unit, such as 15m", find, format_number)
 
 
 def or_word(word: str, kind: Kind[float]) -> Kind[float | str]:
@@ -114,21 +121,6 @@ def or_word(word: str, kind: Kind[float]) -> Kind[float | str]:
 def choice(names: Sequence[str]) -> Kind[str]:
     """Return the kind of a name out of several."""
     return _make(", ".join(names), lambda text: text if text in names else None)
-
-
-def choice_or_prefix(names: Sequence[str], prefix: str, example: str) -> Kind[str]:
-    """Return the kind of a name out of several, or of any text that begins with a prefix.
-
-    Args:
-        names: The names.
-        prefix: The beginning of any other accepted text.
-        example: An example of such a text for the description.
-    """
-
-    def find(given: str) -> str | None:
-        return given if given in names or given.startswith(prefix) else None
-
-    return _make(", ".join((*names, example)), find)
 
 
 def text(*, may_be_empty: bool = False) -> Kind[str]:
@@ -263,18 +255,6 @@ DURATION: Final = _make(
 )
 """A duration, in seconds."""
 
-SECONDS: Final = _make(
-    "seconds, or a duration with its unit, such as 90 or 15m",
-    lambda text: _above_zero(str(_find_seconds(text))),
-    format_number,
-)
-"""A duration above 0, in seconds."""
-
-SECONDS_OR_NONE: Final = _make(
-    "seconds, or a duration with its unit, such as 90 or 15m, and 0", _find_seconds, format_number
-)
-"""A duration, in seconds."""
-
 GROWTH: Final = _make("a percentage and a size, such as 10%+64MiB", _find_growth)
 """Growth of memory, as a fraction and bytes."""
 
@@ -344,3 +324,120 @@ def _find_history(text: str) -> str | None:
 
 
 HISTORY: Final = _make("off, an SQLite file, or postgresql://USER@HOST/DATABASE", _find_history)
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One setting. As text it is its option of pytest, `PREFIX` and key.
+
+    Attributes:
+        key: Its name, words joined by ``-``.
+        metavar: What stands for one value in a help text; empty for a switch.
+        kind: How one value is read and written.
+        about: What it means, one phrase.
+        default: What holds where nothing is typed, as text.
+        auto: What ``auto`` does, a phrase with its verb; ``None`` where it cannot be typed.
+        fields: Fields of `Workload` or `Variant` that it sets, in the order of its values.
+        is_list: Whether a pytest run takes a comma list of values and measures each.
+    """
+
+    key: str
+    metavar: str
+    kind: Kind[T]
+    about: str
+    default: str = ""
+    auto: str | None = None
+    fields: tuple[str, ...] = ()
+    is_list: bool = False
+
+    def __str__(self) -> str:
+        """Return the option of pytest."""
+        return f"{PREFIX}{self.key}"
+
+    @property
+    def ini(self) -> str:
+        """The setting in pytest's ini file."""
+        return f"sd_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """The option of those commands that have it."""
+        return f"--{self.key}"
+
+    @property
+    def name(self) -> str:
+        """The key in ``KEY=VALUE``, and the attribute of what argparse reads."""
+        return self.key.replace("-", "_")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar
+
+    @property
+    def help(self) -> str:
+        """What a pytest run says of it: meaning, kind of value, ``auto`` and default."""
+        if self.is_switch:
+            return self.about
+        parts = [self.about, ", a comma list; each" if self.is_list else ""]
+        parts += [f": {self.kind.expected}"] if self.kind.expected else []
+        parts += [f"; auto {self.auto}"] if self.auto else []
+        return "".join((*parts, f" ({self.default or 'none'})"))
+
+    @property
+    def usual(self) -> str:
+        """What holds where nothing is typed, in words; empty where that is nothing."""
+        return self.default if self.default != AUTO else (self.auto or AUTO).removeprefix("is ")
+
+    def taking(self, kind: Kind[U], about: str | None = None) -> Setting[U]:
+        """Return the setting as a command has it that takes another kind of value, or means less.
+
+        Args:
+            kind: How its values are read and written there.
+            about: What it means there; ``None`` is the same.
+        """
+        return Setting(
+            self.key,
+            self.metavar,
+            kind,
+            self.about if about is None else about,
+            self.default,
+            self.auto,
+            self.fields,
+        )
+
+    def parse(self, text: str) -> T:
+        """Read one value.
+
+        Raises:
+            ValueError: It cannot be used; the error says what is expected.
+        """
+        return self.kind.parse(text)
+
+    def parse_or_auto(self, text: str) -> T | None:
+        """Read one value, or ``auto`` as ``None``.
+
+        Raises:
+            ValueError: It cannot be used; the error says what is expected.
+        """
+        return None if text.strip() == AUTO else self.kind.parse(text)
+
+    def parse_list(self, text: str) -> tuple[T, ...]:
+        """Read a comma list.
+
+        Raises:
+            ValueError: A value cannot be used; the error says what is expected.
+        """
+        return listed(self.kind).parse(text)
+
+    def format(self, value: T | None) -> str:
+        """Write a value as `parse_or_auto` reads it."""
+        return AUTO if value is None else self.kind.format(value)
+
+    def assign(self, value: T | None) -> str:
+        """Write ``KEY=VALUE``.
+
+        >>> Setting("steps", "N", whole(), "denoising steps").assign(20)
+        'steps=20'
+        """
+        return f"{self.name}={self.format(value)}"

@@ -30,8 +30,7 @@ from sdperf.settings import (
     STEPS,
     WORKERS,
 )
-from sdperf.settings.kinds import EDGE, Kind, choice
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import EDGE, Kind, Setting, choice
 
 PROFILE_VERSION: Final = 1
 DEFAULT_NAME: Final = "sdperf-tuned.toml"

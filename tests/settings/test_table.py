@@ -7,8 +7,7 @@ import pytest
 from sdperf import settings
 from sdperf.record.workload import Variant, Workload
 from sdperf.settings import BY_FIELD, OPTIONS, SWITCHES
-from sdperf.settings.kinds import AUTO
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import AUTO, Setting
 from tools.options_page import PAGE, format_page
 
 

@@ -46,8 +46,7 @@ from sdperf.settings import (
     THREADS,
     WORKERS,
 )
-from sdperf.settings.kinds import AUTO, EDGE
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import AUTO, EDGE, Setting
 from sdperf.store.profile import read_profile
 
 OF_A_SIDE: Final[tuple[Setting[Any], ...]] = (

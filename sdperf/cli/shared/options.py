@@ -27,8 +27,7 @@ from sdperf.settings import (
     TASK,
     kinds,
 )
-from sdperf.settings.kinds import Kind
-from sdperf.settings.setting import Setting
+from sdperf.settings.kinds import Kind, Setting
 
 if TYPE_CHECKING:
     from sdperf.models.tasks.choosing import AskedPicture
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COUNT: Final = kinds.whole()
-SECONDS: Final = kinds.SECONDS
+SECONDS: Final = kinds.or_unit(kinds.positive("seconds"))
 SCORE: Final = kinds.number(-1, 1, "an SSIM")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from sdperf.errors import SdperfError
-from sdperf.settings.setting import PREFIX
+from sdperf.settings.kinds import PREFIX
 from sdperf.shell import NextStep, list_commands
 
 _MENTION: Final = re.compile(
