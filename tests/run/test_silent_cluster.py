@@ -7,10 +7,13 @@ import pytest
 
 pytest.importorskip("distributed")
 
-CODE = """
+CODE = r"""
 import itertools, socket, threading
+from concurrent.futures import ThreadPoolExecutor
 from sdperf.errors import ConfigurationError
-from sdperf.run.hosts.cluster import Cluster
+from sdperf.run.hosts import cluster
+
+cluster._CONNECT_SPARE_S = 0.5
 
 def serve(listening, answer, taken):
     while True:
@@ -22,14 +25,15 @@ def connect(scheme, answer):
     listening, taken = socket.create_server(("127.0.0.1", 0)), []
     threading.Thread(target=serve, args=(listening, answer, taken), daemon=True).start()
     try:
-        Cluster(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", connect_s=1.0)
+        cluster.Cluster(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", connect_s=0.1)
     except ConfigurationError as error:
         assert "no Dask scheduler answers" in str(error), error
-        print("refused", scheme, answer.decode(), flush=True)
+        return f"refused {scheme} {answer.decode()}"
 
 if __name__ == "__main__":
-    for scheme, answer in itertools.product(("tcp", "tls"), (b"", b"garbage!")):
-        connect(scheme, answer)
+    pairs = itertools.product(("tcp", "tls"), (b"", b"garbage!"))
+    with ThreadPoolExecutor(4) as pool:  # each waits until its limit
+        print(*pool.map(lambda pair: connect(*pair), pairs), sep="\n", flush=True)
 """
 
 
