@@ -27,7 +27,7 @@ __all__ = ["tiny_folder"]
 WORKLOAD = Workload(
     model="tiny",
     prompts=("red apple", "house"),
-    num_inference_steps=2,
+    num_inference_steps=1,
     guidance_scale=3.0,
     height=32,
     width=32,
@@ -99,7 +99,7 @@ def check(work):
 
 
 def test_everything_that_a_session_asks_for(tiny_folder):
-    spec = WorkerSpec(resolve(tiny_folder("sd")), "bf16", "cpu")
+    spec = WorkerSpec(resolve(tiny_folder("smallest-sd")), "bf16", "cpu")
     check(lambda: ask_for_everything(spec))
 
 
@@ -114,7 +114,7 @@ def test_each_family_in_each_precision(tiny_folder, family, precision):
 def test_each_optimisation(tiny_folder, name):
     one = OPTIMISATIONS[name]
     names = parse_optimisations("+".join((name, *one.needs[:1])))
-    family = "sdxl" if one.families is not None and "sd" not in one.families else "sd"
+    family = "sdxl" if one.families is not None and "sd" not in one.families else "smallest-sd"
     spec = WorkerSpec(resolve(tiny_folder(family)), "fp32", "cpu", optimisations=names)
     check(lambda: generate(spec))
 
@@ -143,7 +143,7 @@ def test_a_planted_operator_on_a_second_thread_is_seen(tiny_folder, monkeypatch)
         return lambda: torch.from_numpy(fetch()).float().numpy()  # on a host thread
 
     monkeypatch.setattr(SeparableStages, "start_decoding", start_decoding)
-    spec = WorkerSpec(resolve(tiny_folder("sd")), "bf16", "cpu")
+    spec = WorkerSpec(resolve(tiny_folder("smallest-sd")), "bf16", "cpu")
     with torch_threads(on_device_thread) as seen:
         generate(spec)
     planted = set().union(*seen.elsewhere().values())
@@ -159,6 +159,6 @@ def test_a_planted_tensor_of_a_tokenizer_on_a_second_thread_is_seen(tiny_folder,
 
     monkeypatch.setattr(tokenize_ahead._Call, "run_ahead", run_ahead)
     with torch_threads(on_device_thread) as seen:
-        worker.load(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu"))
+        worker.load(WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu"))
         worker.run_round(make_request("async"))
     assert seen.elsewhere()
