@@ -49,7 +49,7 @@ def request(count=1, mode="sync", workload=WORKLOAD):
 
 @pytest.fixture(scope="module")
 def spec(tiny_folder):
-    return WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+    return WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +131,8 @@ def test_two_workers_start_together_and_the_round_spans_both(pool, spec):
 
 
 @FORKED
-def test_stages_of_a_profiled_image_are_known_and_add_up(pool, spec):
-    pool.acquire(spec, 1)
+def test_stages_of_a_profiled_image_are_known_and_add_up(pool, tiny_folder):
+    pool.acquire(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu"), 1)
     stages = pool.profile(request())
     parts = (
         stages.tokenise_s
@@ -195,7 +195,9 @@ def test_a_worker_that_aborts_is_a_named_error(tmp_path, monkeypatch, tiny_folde
     monkeypatch.syspath_prepend(tmp_path)
     pool = WorkerPool(timeout_s=60)
     with pytest.raises(WorkerError, match=r"loading.*SIGABRT.*two threads"):
-        pool.acquire(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "aborting:build"), 1)
+        pool.acquire(
+            WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu", "aborting:build"), 1
+        )
 
 
 TWO_THREADS = """
@@ -228,7 +230,7 @@ def build(request):
 def test_a_second_thread_on_the_gpu_ends_as_a_named_result(tmp_path, monkeypatch, tiny_folder):
     (tmp_path / "two_threads.py").write_text(TWO_THREADS)
     monkeypatch.syspath_prepend(tmp_path)
-    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "two_threads:build")
+    spec = WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu", "two_threads:build")
     pool = WorkerPool(timeout_s=60)
     try:
         (worker,) = pool.acquire(spec, 1)
@@ -255,7 +257,7 @@ def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
     )
     monkeypatch.syspath_prepend(tmp_path)
     pool = WorkerPool(timeout_s=60)
-    hanging = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu", "hanging:build")
+    hanging = WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu", "hanging:build")
     (worker,) = pool.acquire(hanging, 1)
     pool.timeout_s = 0.5
     with pytest.raises(WorkerError, match=r"outlived its time limit.*0\.5 s.*--sd-timeout"):
@@ -285,7 +287,7 @@ def test_damaged_weights_are_a_model_error_and_leave_no_process(tmp_path, tiny_f
     import shutil
 
     folder = tmp_path / "model"
-    shutil.copytree(tiny_folder("sd"), folder)
+    shutil.copytree(tiny_folder("smallest-sd"), folder)
     resolved = resolve(folder)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
