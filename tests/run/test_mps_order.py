@@ -116,7 +116,7 @@ def run(recorded, how, monkeypatch, count=1):
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_queue_is_empty_at_every_timed_border(recorded, tiny_folder, monkeypatch, how):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
     for _ in range(2):
         run(recorded, how, monkeypatch)
         assert find_faults(recorded.log) == []
@@ -161,7 +161,7 @@ def forgetful_block(first, last):
 def test_a_border_that_forgets_to_synchronise_is_seen(
     recorded, tiny_folder, monkeypatch, how, first, last
 ):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
     for module in (worker.loaded, separate):
         monkeypatch.setattr(module, "timed", forgetful(first, last))
     monkeypatch.setattr(profiler, "timed_block", forgetful_block(first, last))
@@ -170,7 +170,7 @@ def test_a_border_that_forgets_to_synchronise_is_seen(
 
 
 def test_an_event_is_seen(recorded, tiny_folder, monkeypatch):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
 
     def synchronize(self):
         mps_module.torch.mps.Event(enable_timing=True)
@@ -183,14 +183,14 @@ def test_an_event_is_seen(recorded, tiny_folder, monkeypatch):
 
 @pytest.mark.parametrize("how", HOW)
 def test_one_thread_touches_the_gpu(recorded, tiny_folder, monkeypatch, how):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
     for count in (1, 2) if how != "stage" else (1,):
         run(recorded, how, monkeypatch, count)
     assert len(recorded.threads) == 1
 
 
 def test_a_second_thread_is_seen(recorded, tiny_folder, monkeypatch):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
     with ThreadPoolExecutor(1) as other:
         monkeypatch.setattr(worker._loaded, "_device_thread", other)
         with pytest.raises((SecondThreadError, GenerationError), match="a second thread"):
@@ -199,7 +199,7 @@ def test_a_second_thread_is_seen(recorded, tiny_folder, monkeypatch):
 
 @pytest.mark.parametrize("how", ["sync", "async", "stage"])
 def test_each_round_has_a_peak_of_its_own(recorded, tiny_folder, monkeypatch, how):
-    pipeline = load(recorded, tiny_folder("sd"))
+    pipeline = load(recorded, tiny_folder("smallest-sd"))
     size = {"bytes": 2**20}
 
     def use_memory(*_):
@@ -214,7 +214,7 @@ def test_each_round_has_a_peak_of_its_own(recorded, tiny_folder, monkeypatch, ho
 
 
 def test_a_peak_that_is_not_reset_is_seen(recorded, tiny_folder, monkeypatch):
-    load(recorded, tiny_folder("sd"))
+    load(recorded, tiny_folder("smallest-sd"))
     monkeypatch.setattr(MpsDevice, "reset_peak", lambda _: None)
     run(recorded, "sync", monkeypatch)
     assert find_peak_faults(recorded.log) == ["the peak goes on from the round before"]
@@ -234,16 +234,16 @@ def watch_emptying(recorded, pipeline):
 
 
 def test_the_cache_is_emptied_between_models_when_the_old_one_is_gone(recorded, tiny_folder):
-    pipeline = load(recorded, tiny_folder("sd"))
+    pipeline = load(recorded, tiny_folder("smallest-sd"))
     worker.run_round(request("sync"))
     seen = watch_emptying(recorded, pipeline)
     del pipeline
-    worker.load(WorkerSpec(resolve(tiny_folder("sd")), "fp32", "mps"))
+    worker.load(WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "mps"))
     assert seen == ["gone"]
 
 
 def test_a_model_that_somebody_holds_is_seen_when_the_cache_is_emptied(recorded, tiny_folder):
-    pipeline = load(recorded, tiny_folder("sd"))
+    pipeline = load(recorded, tiny_folder("smallest-sd"))
     seen = watch_emptying(recorded, pipeline)
     worker.unload()
     assert seen == ["held"]
