@@ -32,7 +32,7 @@ def calibrate(tiny_folder, monkeypatch, tmp_path, capsys):
 
     def run(*arguments):
         fixed = {
-            "--model": tiny_folder("sd"),
+            "--model": tiny_folder("smallest-sd"),
             "--steps": 1,
             "--size": "32x32",
             "--device": "cpu",
@@ -103,7 +103,7 @@ def test_floors_of_a_picture_task_lie_where_its_session_looks(
     (folder,) = tmp_path.glob("benchmarks/references/*/cpu-image-to-image")
     assert not list(tmp_path.glob("benchmarks/references/*/cpu")), "those of prompts alone stay"
     references = load_references(folder)
-    model = str(tiny_folder("sd"))
+    model = str(tiny_folder("smallest-sd"))
     asked = AskedPicture(task="image-to-image", strength=1.0)
     chosen = choose_picture(model, asked, is_subject=False)
     given = Workload(model, ("red apple",), 2, 7.5, height=32, width=32, picture=chosen.picture)
@@ -121,7 +121,7 @@ def test_floors_of_a_picture_task_lie_where_its_session_looks(
 def test_a_folder_of_a_picture_pipeline_is_calibrated_as_what_it_is(
     calibrate, few_images, tiny_folder, tmp_path
 ):
-    pipeline = load(tiny_folder("sd"))
+    pipeline = load(tiny_folder("smallest-sd"))
     kind = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     own = save(kind, tmp_path / "own")
     assert calibrate(f"--model={own}", "--precision", "fp32", TWO_STEPS, *few_images)[0] == 0
