@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, event
 
 from sdperf import outputs
 from sdperf.ab.turns import bench as ab_bench
@@ -70,6 +73,19 @@ class Bench(FakeBench):
 
     def __exit__(self, *_):
         return None
+
+
+@pytest.fixture(autouse=True)
+def unhurried_storage():
+    """SQLite leaves it to the system when a page reaches the disk: no test loses the power."""
+
+    def relax(connection, _record):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", relax)
+    yield
+    event.remove(Engine, "connect", relax)
 
 
 @pytest.fixture
@@ -310,6 +326,9 @@ def test_a_disk_without_room_is_found_out_first(tune, tmp_path, capsys, monkeypa
 def test_a_disk_that_fills_up_keeps_the_trials_that_ended(tune, tmp_path, capsys, monkeypatch):
     """The storage fails in the midst of a study: one message, and all that ended is there."""
     monkeypatch.setattr(outputs, "LEAST_FREE_BYTES", 0)
+    # Optuna waits about a second before it tries to write again, in vain.
+    sleepless = SimpleNamespace(sleep=lambda seconds: None)
+    monkeypatch.setattr("optuna.storages._rdb.storage.time", sleepless)
     from sdperf.cli.tune.view import StudyView
 
     show = StudyView.show_trial
