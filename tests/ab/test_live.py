@@ -21,7 +21,7 @@ __all__ = ["tiny_folder"]
 
 @pytest.mark.long
 def test_a_mode_against_another(tiny_folder, tmp_path):
-    model = str(tiny_folder("sd"))
+    model = str(tiny_folder("smallest-sd"))
     workload = Workload(model, ("red apple", "house"), 2, 5.0, height=32, width=32)
     sides = Side("sync", workload), Side("async", workload, variant_changes={"mode": "async"})
     options = CompareOptions(null_control=False, looks=(2,), rounds=1, guards="off")
@@ -64,7 +64,7 @@ def test_a_program_against_an_update_of_itself(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_a_side_that_does_other_work_than_asked_is_broken_with_both_values(tiny_folder, tmp_path):
-    model = str(tiny_folder("sd"))
+    model = str(tiny_folder("smallest-sd"))
     workload = Workload(model, ("red apple",), 4, 5.0, height=32, width=32)
     code = (str(Path(deviating_subjects.__file__).parents[2]),)
     sides = [

@@ -59,7 +59,7 @@ def test_the_baselines_code_runs_beside_the_current_one(repository, tiny_folder)
         height=32,
         width=32,
     )
-    model = resolve(tiny_folder("sd"))
+    model = resolve(tiny_folder("smallest-sd"))
     suite = Suite(workload, model, WorkerPool(), "cpu", "mine:make", 1, guards="off")
     with checked_out(find_repository(folder), commit) as code:
         arms = [

@@ -110,7 +110,7 @@ def unused_port():
 
 @pytest.fixture(scope="module")
 def spec(tiny_folder):
-    return WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+    return WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu")
 
 
 @pytest.fixture(scope="module")

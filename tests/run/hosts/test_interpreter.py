@@ -244,7 +244,7 @@ def test_a_worker_needs_torch_and_diffusers_only(tmp_path, stage, tiny_folder):
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(BLOCKER))
     launch = Launch(Path(sys.executable), (str(stage), str(tmp_path)))
     pool = WorkerPool(host_factory=lambda: InterpreterHost(launch), timeout_s=120)
-    spec = WorkerSpec(resolve(tiny_folder("sd")), "fp32", "cpu")
+    spec = WorkerSpec(resolve(tiny_folder("smallest-sd")), "fp32", "cpu")
     images = (WORKLOAD.image(0), WORKLOAD.image(1))
     try:
         pool.acquire(spec, 1)
