@@ -1,6 +1,7 @@
 """``sdperf sweep`` from the command line: real environments, worktrees and workers, no torch."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +20,7 @@ from sdperf.ab.sides.environments import EnvironmentStore
 from sdperf.cli import main
 from sdperf.cli.shared import stepping
 from sdperf.errors import PackageError
-from sdperf.sweep import releases
+from sdperf.sweep import releases, sweeping
 from sdperf.sweep.state import PairRecord, SweepState
 from sdperf.sweep.sweeping import Sweep, SweepConclusion
 from tests.ab.sides.test_environments import make_wheel, pretend_pip
@@ -190,9 +192,13 @@ def test_a_range_that_is_left_open_begins_where_sdperf_does(
     assert (note in told) == is_said
 
 
-def test_a_budget_that_is_over_leaves_the_rest_for_the_next_time(capsys, packages):
+def test_a_budget_that_is_over_leaves_the_rest_for_the_next_time(capsys, packages, monkeypatch):
     asked = ("--python-package", "planted-sd", *SUBJECT)
-    status, out, err = run(capsys, *asked, "--budget", "0.001s")
+    hours = itertools.chain([0.0, 0.0], itertools.count(3600.0, 3600.0))  # over once one has begun
+    with monkeypatch.context() as patched:
+        clocked = partial(sweeping.Sweep, clock=lambda: next(hours))
+        patched.setattr(sweeping, "Sweep", clocked)
+        status, out, err = run(capsys, *asked, "--budget", "1h")
     assert status == 1, err
     told = " ".join(out.split())
     assert "the time given is over, 5 comparisons left, kept for the next time" in told

@@ -33,7 +33,9 @@ def test_no_product_of_the_first_case_is_divided_among_as_many_threads_as_mkl_li
     # A library that was told no number of threads takes fewer than it could ("Dyn:1"), until the
     # first case with another number: the cases before that ran other work than those after it.
     output = tmp_path / "said.txt"
-    process = fork_preloaded().Process(target=run_first_case, args=(tiny_folder("smallest-sd"), output))
+    process = fork_preloaded().Process(
+        target=run_first_case, args=(tiny_folder("smallest-sd"), output)
+    )
     process.start()
     process.join()
     assert process.exitcode == 0
