@@ -17,10 +17,14 @@ import matplotlib.figure
 import msgspec
 import PIL.Image
 import pytest
+import skimage.color
+import skimage.metrics
 from pytest_benchmark import plugin as host
 
 import sdperf.device
+import sdperf.engines.versions
 import sdperf.judging
+import sdperf.measure.process_tree
 import sdperf.pipeline
 import sdperf.plugin
 import sdperf.report
@@ -31,6 +35,8 @@ import sdperf.store
 from sdperf.cli import main
 from sdperf.measure.system import LIVE_SYSTEM, LiveSystem
 from sdperf.plugin import journalling
+from sdperf.run.case import Case
+from sdperf.run.profiles import SessionProfiles
 from sdperf.store.code import hash_code
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import tiny_folder
@@ -57,7 +63,7 @@ def hash_what_stories_write(places):
     return hash_code([place for place in places if place != Path(sdperf.__file__).parent])
 
 
-__all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "tiny_folder"]
+__all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "skimage", "tiny_folder"]
 
 BENCHMARKS = """
 def test_latency(sd_benchmark):
@@ -115,6 +121,17 @@ def script(monkeypatch):
     script = Script()
     script.install(monkeypatch)
     return script
+
+
+@pytest.fixture
+def unwatched(monkeypatch):
+    """Real rounds, of which no stage is profiled, no limit measured and no resource watched.
+
+    Each of these draws again; a story that is about pictures has no use for them.
+    """
+    monkeypatch.setattr(Case, "_watch", lambda _: None)
+    monkeypatch.setattr(SessionProfiles, "profile", lambda *_: None)
+    monkeypatch.setattr(SessionProfiles, "limits", lambda *_: None)
 
 
 @pytest.fixture
