@@ -83,7 +83,7 @@ def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, script, pyteste
     script.unet_call_s = 0.1
     pytester.makepyfile(subjects=SLOW_STEP)
     bench("--benchmark-autosave").assert_outcomes(passed=2)
-    slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow")
+    slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow", confirm=0)
     assert slow.ret == 1
     slow.stdout.fnmatch_lines(
         [
@@ -226,7 +226,9 @@ def test_ini_settings_have_the_options_names(bench, pytester, tiny_folder, scrip
 
 def test_sessions_without_our_fixtures_are_left_alone(pytester):
     pytester.makepyfile("def test_it(benchmark):\n    benchmark(sum, (1, 2))\n")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-min-rounds=1")
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--benchmark-min-rounds=1", "--benchmark-max-time=0.01"
+    )
     assert result.ret == 0
     assert "sdperf ==" not in result.stdout.str()
     assert not (pytester.path / ".sdperf").exists()
