@@ -191,7 +191,7 @@ def test_a_bad_option_is_one_usage_error(bench, option, value, message):
     refused.stderr.fnmatch_lines([message])
 
 
-def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester):
+def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester, unwatched):
     pytester.makepyfile(
         subjects="""
         def failing(request):
