@@ -17,10 +17,16 @@ import matplotlib.figure
 import msgspec
 import PIL.Image
 import pytest
+import skimage.color
+import skimage.metrics
 from pytest_benchmark import plugin as host
 
 import sdperf.device
+import sdperf.engines.versions
 import sdperf.judging
+import sdperf.measure.process_tree
+import sdperf.models.loader
+import sdperf.models.subject
 import sdperf.pipeline
 import sdperf.plugin
 import sdperf.report
@@ -31,9 +37,11 @@ import sdperf.store
 from sdperf.cli import main
 from sdperf.measure.system import LIVE_SYSTEM, LiveSystem
 from sdperf.plugin import journalling
+from sdperf.run.case import Case
+from sdperf.run.profiles import SessionProfiles
 from sdperf.store.code import hash_code
 from tests.support.scripted import Script
-from tests.support.tiny_pipelines import tiny_folder
+from tests.support.tiny_pipelines import duplicate, tiny_folder
 
 # The plugin loads these when a session first needs them. A session of pytester forgets them at its
 # end, and the next one would compile and import fifty modules again: a tenth of its time.
@@ -52,12 +60,25 @@ read_file = functools.cache(lambda path, name: READ_TEXT(PathDistribution(path),
 READ_TEXT = PathDistribution.read_text
 
 
+LOADED = {}
+
+
+def load_once(model, *, torch_dtype, device, usual=sdperf.models.loader.load_pipeline):
+    """Load the smallest pipeline as it was saved, once, and copy it: a third of the time."""
+    if model.folder.name != "smallest-sd" or model.single_file is not None or model.loras:
+        return usual(model, torch_dtype=torch_dtype, device=device)
+    key = (model.folder, model.model_hash, model.pipeline_class, torch_dtype, str(device))
+    if key not in LOADED:
+        LOADED[key] = usual(model, torch_dtype=torch_dtype, device=device)
+    return duplicate(LOADED[key])
+
+
 def hash_what_stories_write(places):
     """Hash code without sdperf's own 600 files, which stay as they are."""
     return hash_code([place for place in places if place != Path(sdperf.__file__).parent])
 
 
-__all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "tiny_folder"]
+__all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "skimage", "tiny_folder"]
 
 BENCHMARKS = """
 def test_latency(sd_benchmark):
@@ -118,6 +139,17 @@ def script(monkeypatch):
 
 
 @pytest.fixture
+def unwatched(monkeypatch):
+    """Real rounds, of which no stage is profiled, no limit measured and no resource watched.
+
+    Each of these draws again; a story that is about pictures has no use for them.
+    """
+    monkeypatch.setattr(Case, "_watch", lambda _: None)
+    monkeypatch.setattr(SessionProfiles, "profile", lambda *_: None)
+    monkeypatch.setattr(SessionProfiles, "limits", lambda *_: None)
+
+
+@pytest.fixture
 def hosts(script, monkeypatch):
     """The same, with hosts in place of spawned workers, so that two can live at once."""
     script.install_hosts(monkeypatch)
@@ -145,5 +177,6 @@ def small_machine(monkeypatch):
     monkeypatch.setattr(LiveSystem, "package_version", lambda _, name: read_version(name))
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no story loses the power
+    monkeypatch.setattr(sdperf.models.subject, "load_pipeline", load_once)
     monkeypatch.setattr(journalling, "hash_code", hash_what_stories_write)
     monkeypatch.setattr(PathDistribution, "read_text", lambda one, name: read_file(one._path, name))

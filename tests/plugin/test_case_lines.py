@@ -22,7 +22,9 @@ def test_wrong(sd_benchmark):
 """
 
 
-def test_in_a_pipe_each_case_is_one_whole_line_and_letters_stay_together(bench, pytester):
+def test_in_a_pipe_each_case_is_one_whole_line_and_letters_stay_together(
+    bench, pytester, unwatched
+):
     pytester.makepyfile(test_a=OWN, test_z=OWN)
     lines = bench().outlines
     assert "test_a.py ..." in lines
@@ -33,13 +35,15 @@ def test_in_a_pipe_each_case_is_one_whole_line_and_letters_stay_together(bench, 
     assert not any(line.startswith("test_bench.py") for line in lines)
 
 
-def test_the_last_case_ends_in_pytests_hundred_per_cent(bench):
+def test_the_last_case_ends_in_pytests_hundred_per_cent(bench, unwatched):
     lines = [line for line in bench().outlines if "[100%]" in line]
     assert len(lines) == 1
     assert lines[0].startswith("sdperf throughput[fp32-sync-1w]: ")
 
 
-def test_a_failed_case_is_a_line_and_one_that_was_never_begun_is_counted_only(bench, pytester):
+def test_a_failed_case_is_a_line_and_one_that_was_never_begun_is_counted_only(
+    bench, pytester, unwatched
+):
     pytester.makepyfile(test_bench=ENDING)
     result = bench()
     result.assert_outcomes(passed=1, failed=1, skipped=1)
@@ -51,7 +55,7 @@ def test_a_failed_case_is_a_line_and_one_that_was_never_begun_is_counted_only(be
     result.stdout.fnmatch_lines(["3 cases: *1 skipped", "skipped: not today"])
 
 
-def test_where_pytest_writes_a_line_a_test_the_figure_is_added_to_it(bench, pytester):
+def test_where_pytest_writes_a_line_a_test_the_figure_is_added_to_it(bench, pytester, unwatched):
     lines = bench("-v", rounds=1).outlines
     latency = [line for line in lines if line.startswith("test_bench.py::test_latency")][-1]
     assert re.fullmatch(r".*\] PASSED +\[ 50%\]  .* per image, 1 round \(.* m?s\)", latency)

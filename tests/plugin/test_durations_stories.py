@@ -65,6 +65,7 @@ def test_a_whole_suite_loads_each_precision_once_for_each_worker(bench, hosts, l
         precision="fp32,bf16",
         mode="sync,async",
         workers="1,2",
+        steps=1,
         rounds=1,
         batch_rounds=1,
     )
@@ -103,6 +104,7 @@ def test_processes_import_before_they_are_wanted(bench, hosts, pytester, monkeyp
         spawned=True,
         precision="fp32,bf16",
         workers="1,2",
+        steps=1,
         rounds=1,
         batch_rounds=1,
         guards="warn",

@@ -65,8 +65,8 @@ def test_a_gain_is_measured_on_two_workers_and_recorded(gains, pytester):
     assert record["verdict"]["outcome"] == "PASS"
 
 
-def test_unasked_a_cpu_measures_no_gain_and_says_why(gains):
-    result = gains("-rs", in_process=False)
+def test_unasked_a_cpu_measures_no_gain_and_says_why(gains, hosts):
+    result = gains("-rs", spawned=True)
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(
         ["*nothing is on by default on cpu: name some with --sd-optimisations*"]

@@ -68,7 +68,9 @@ def records(pytester, name="run.json"):
     return [benchmark["extra_info"]["sdperf"] for benchmark in document["benchmarks"]]
 
 
-def test_a_disturbed_round_does_not_count_and_is_measured_again(bench, pytester, machine):
+def test_a_disturbed_round_does_not_count_and_is_measured_again(
+    bench, pytester, machine, unwatched
+):
     quiet, swapping = {"swapped_out_bytes": 0}, {"swapped_out_bytes": 8192}
     machine(quiet, quiet, quiet, swapping)  # at rest, before, before and after the first round
     result = bench("-k", "latency", "--benchmark-json=run.json", guards="warn")
@@ -83,7 +85,7 @@ def test_a_disturbed_round_does_not_count_and_is_measured_again(bench, pytester,
     )
 
 
-def test_a_machine_that_never_holds_still_gives_no_number(bench, pytester, machine):
+def test_a_machine_that_never_holds_still_gives_no_number(bench, pytester, machine, unwatched):
     machine(*({"swapped_out_bytes": 4096 * reading} for reading in range(100)))
     result = bench("-k", "latency", "--benchmark-json=run.json", guards="warn")
     assert result.ret == 1
@@ -91,7 +93,9 @@ def test_a_machine_that_never_holds_still_gives_no_number(bench, pytester, machi
     assert not records(pytester)
 
 
-def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pytester, machine):
+def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(
+    bench, pytester, machine, unwatched
+):
     machine({"power_source": "battery"})
     strict = bench("-k", "latency", guards="strict")
     assert strict.ret == 1
@@ -120,7 +124,9 @@ def test_strict_refuses_what_warn_only_shows_and_off_does_not_look_at(bench, pyt
     }
 
 
-def test_strict_measures_once_what_cannot_be_known_is_allowed_by_name(bench, pytester, machine):
+def test_strict_measures_once_what_cannot_be_known_is_allowed_by_name(
+    bench, pytester, machine, unwatched
+):
     machine({"available_share": 0.9, "swapped_out_bytes": 0, "load_per_core": 0.1, "niceness": 0})
     unread = ("power-source", "clock-governor", "thermal-throttling", "virtual-machine")
     allow = ",".join(["strict", *(f"allow={name}" for name in unread)])
@@ -176,7 +182,7 @@ def test_stages_alone_run_once_a_precision_and_deliver_the_known_image(bench, py
     assert (plain["against"], plain["identical"]) == ("fp32-sync", True)
 
 
-def test_a_faster_but_worse_stage_fails(bench, pytester):
+def test_a_faster_but_worse_stage_fails(bench, pytester, unwatched):
     pytester.makepyfile(test_bench=STAGES, subjects=DARKER_VAE)
     bench("-k", "decode_latents", "--benchmark-autosave").assert_outcomes(passed=1)
     worse = bench(

@@ -19,7 +19,7 @@ def last_run(pytester):
 
 
 @pytest.fixture
-def interrupted(bench, pytester):
+def interrupted(bench, pytester, unwatched):
     """A session of three cases and a skip, ended in the second case; returns how to run again."""
     pytester.makepyfile(
         test_bench="""
@@ -144,7 +144,7 @@ def test_a_session_that_ended_before_it_could_confirm_accuses_nobody(
 
 
 @pytest.fixture
-def asked_to_end(bench, pytester, monkeypatch):
+def asked_to_end(bench, pytester, monkeypatch, unwatched):
     """Run two cases while another process asks the session to end; returns what runs it.
 
     The signal comes in the round of that number.

@@ -82,7 +82,7 @@ def seven(bench, hosts, pytester):
 
     def run(*arguments, suite=SEVEN_CASES, **changes):
         pytester.makepyfile(test_bench=suite)
-        settings = {"precision": "bf16", "workers": "1", "rounds": 1, "batch_rounds": 1}
+        settings = {"precision": "bf16", "workers": "1", "steps": 1, "rounds": 1, "batch_rounds": 1}
         return bench("--sd-durations", *arguments, spawned=True, images=4, **settings | changes)
 
     return run

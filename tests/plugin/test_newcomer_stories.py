@@ -35,7 +35,9 @@ def test_a_broken_case_brings_no_second_error_where_warnings_are_errors(bench, p
     assert "was not used at all" not in broken.stdout.str()
 
 
-def test_a_case_that_its_variant_skips_is_no_error_where_warnings_are_errors(bench, pytester):
+def test_a_case_that_its_variant_skips_is_no_error_where_warnings_are_errors(
+    bench, pytester, hosts
+):
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     pytester.makepyfile(test_bench="def test_gain(sd_gain): sd_gain.latency()")
     skipped = bench(spawned=True)
@@ -45,7 +47,7 @@ def test_a_case_that_its_variant_skips_is_no_error_where_warnings_are_errors(ben
 
 @pytest.mark.parametrize("fixture", ["sd_benchmark", "sd_gain"])
 def test_a_case_that_does_not_suit_the_machine_is_skipped_and_not_broken_too(
-    fixture, bench, pytester
+    fixture, bench, pytester, hosts
 ):
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     pytester.makepyfile(test_bench=f"def test_it({fixture}): {fixture}.latency()")
@@ -55,7 +57,7 @@ def test_a_case_that_does_not_suit_the_machine_is_skipped_and_not_broken_too(
     assert set(skipped.parseoutcomes()) == {"skipped", "deselected"}
 
 
-def test_what_fails_when_a_skipped_case_is_torn_down_is_no_case(bench, pytester):
+def test_what_fails_when_a_skipped_case_is_torn_down_is_no_case(bench, pytester, script):
     pytester.makepyfile(
         test_bench="""
         import pytest
@@ -87,7 +89,7 @@ def test_a_second_case_in_one_test_is_refused_before_it_is_loaded(bench, pyteste
     unwrap(refused).fnmatch_lines(["*a test measures one case*write a test of its own for it*"])
 
 
-def test_what_auto_chose_is_skipped_with_a_subject_and_never_broken(bench, pytester):
+def test_what_auto_chose_is_skipped_with_a_subject_and_never_broken(bench, pytester, script):
     pytester.makepyfile(
         subject="def make(request): return request.load()",
         test_bench="def test_latency(sd_benchmark): sd_benchmark.latency()",
@@ -122,7 +124,7 @@ def test_a_missing_extra_is_said_before_anything_is_loaded(
     assert script.rounds == 0
 
 
-def test_a_report_that_cannot_be_drawn_costs_neither_table_nor_verdict(bench, monkeypatch):
+def test_a_report_that_cannot_be_drawn_costs_neither_table_nor_verdict(bench, monkeypatch, script):
     def fail(*_):
         raise RuntimeError("of the drawing package\nand more")
 
@@ -215,7 +217,7 @@ def make(request):
 """
 
 
-def test_a_class_of_ones_own_is_judged_by_its_call_and_not_by_its_name(bench, pytester):
+def test_a_class_of_ones_own_is_judged_by_its_call_and_not_by_its_name(bench, pytester, unwatched):
     pytester.makepyfile(named=OWN_CALL)
     assert bench("-k", "latency", subject="named:make").ret == 0
 
@@ -271,7 +273,7 @@ def make(request):
 """
 
 
-def test_what_has_no_effect_is_said_and_recorded(bench, pytester):
+def test_what_has_no_effect_is_said_and_recorded(bench, pytester, unwatched):
     (pytester.path / "prompts.txt").write_text("a red kite\n" + "very " * 60 + "long\n")
     pytester.makepyfile(checked=CHECKED)
     options = {"prompts": "prompts.txt", "negative-prompt": "grey", "guidance": 1}
@@ -290,7 +292,7 @@ def test_what_has_no_effect_is_said_and_recorded(bench, pytester):
     assert [len(one) for one in recorded] == [2, 3]
 
 
-def test_settings_that_all_have_an_effect_are_not_remarked_upon(bench, pytester):
+def test_settings_that_all_have_an_effect_are_not_remarked_upon(bench, pytester, unwatched):
     (pytester.path / "prompts.txt").write_text("kite\ncat\n")
     run = bench("-k", "latency", prompts="prompts.txt", **{"negative-prompt": "grey"})
     assert "without effect" not in run.stdout.str()

@@ -88,7 +88,7 @@ def test_a_text_model_draws_over_the_picture_that_ships(run, pytester):
     assert record["stages"]["whole_s"] is None
 
 
-def test_one_s_own_picture_and_mask_are_in_the_record(run, pytester):
+def test_one_s_own_picture_and_mask_are_in_the_record(run, pytester, unwatched):
     Image.new("RGB", (40, 30), "red").save(pytester.path / "mine.png")
     Image.new("L", (40, 30), 255).save(pytester.path / "mask.png")
     files = {"input_image": "mine.png", "mask": "mask.png", "strength": 1}
@@ -105,14 +105,16 @@ def test_one_s_own_picture_and_mask_are_in_the_record(run, pytester):
     unwrap(again).fnmatch_lines(["*INCOMPARABLE*another workload: picture was * and is *"])
 
 
-def test_a_function_that_returns_such_a_pipeline_is_given_the_default_picture(run, pytester):
+def test_a_function_that_returns_such_a_pipeline_is_given_the_default_picture(
+    run, pytester, unwatched
+):
     result = run("-k", "latency", task=None, subject="subjects:over_the_picture", guidance=3)
     assert result.ret == 0
     unwrap(result).fnmatch_lines(["*image-to-image from the default picture*"])
     assert records(pytester)[0]["workload"]["picture"]["strength"] == 0.8
 
 
-def test_a_pipeline_that_leaves_a_step_out_is_broken(run):
+def test_a_pipeline_that_leaves_a_step_out_is_broken(run, unwatched):
     assert run("-k", "latency", subject="subjects:plain", scheduler="DDIMScheduler").ret == 0
     result = run("-k", "latency", subject="subjects:a_step_less", scheduler="DDIMScheduler")
     assert result.ret == 1

@@ -64,9 +64,10 @@ def suite(bench, pytester, tiny_folder, monkeypatch):
     pytester.makepyfile(subjects=SUBJECTS)
     (pytester.path / "test_bench.py").unlink()
     shutil.copytree(SUITE, pytester.path / "benchmarks")  # accepted sessions go below it
-    monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 2)
 
     def run(name, *arguments, subject=None, model=True, in_process=False, **changes):
+        if not in_process:
+            monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 2)
         options = {
             "model": tiny_folder(name) if model else None,
             "precision": None,
@@ -153,9 +154,11 @@ def check_damage(done):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_one_picture_of_each_is_green_and_a_damaged_denoiser_is_named(suite, accept, name):
+def test_one_picture_of_each_is_green_and_a_damaged_denoiser_is_named(
+    suite, accept, name, unwatched
+):
     few = ("-k", "test_latency and fp32-sync-1w or test_components and fp32 or test_trajectory")
-    options = {"in_process": True, "precision": "fp32", "rounds": 2}
+    options = {"in_process": True, "precision": "fp32", "rounds": 1}
     first = suite(name, *few, **options)
     assert first.ret == 0, first.stdout.str()
     assert accept() == 0
@@ -196,7 +199,9 @@ def read_record(pytester):
     return document["benchmarks"][0]["extra_info"]["sdperf"]
 
 
-def test_a_single_file_is_measured_like_its_folder(bench, pytester, tiny_folder, tmp_path):
+def test_a_single_file_is_measured_like_its_folder(
+    bench, pytester, tiny_folder, tmp_path, unwatched
+):
     few = {"guidance": "0", "size": "32x32"}
     folder = bench("-k", "latency", model=tiny_folder("z-image"), **few)
     assert folder.ret == 0
@@ -216,7 +221,7 @@ def test_a_single_file_is_measured_like_its_folder(bench, pytester, tiny_folder,
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="needs peft (sdperf[lora])")
 def test_a_lora_is_told_and_its_cases_are_compared_with_no_others(
-    bench, pytester, tiny_folder, tmp_path
+    bench, pytester, tiny_folder, tmp_path, unwatched
 ):
     layer = "transformer.transformer_blocks.0.attn.to_q"
     style = tmp_path / "style.safetensors"

@@ -33,7 +33,7 @@ def test_soundness(sd_quality):
 """
 
 
-def test_a_case_that_passes_when_it_is_run_again_counts_once(bench, pytester):
+def test_a_case_that_passes_when_it_is_run_again_counts_once(bench, pytester, unwatched):
     pytester.makepyfile(test_bench=FLAKY.format(failures=1))
     run = bench("--reruns=1", "--benchmark-autosave", history=None)
     assert run.parseoutcomes() == {"passed": 2, "rerun": 1}
@@ -54,7 +54,7 @@ def test_a_case_that_passes_when_it_is_run_again_counts_once(bench, pytester):
     assert summary.repeated == {"test_bench.py::test_latency[fp32-sync-1w]": 1}
 
 
-def test_a_case_that_fails_every_time_is_broken_once(bench, pytester):
+def test_a_case_that_fails_every_time_is_broken_once(bench, pytester, unwatched):
     pytester.makepyfile(test_bench=FLAKY.format(failures=9))
     run = bench("--reruns=2")
     assert run.parseoutcomes() == {"passed": 1, "failed": 1, "rerun": 2}
@@ -63,7 +63,7 @@ def test_a_case_that_fails_every_time_is_broken_once(bench, pytester):
     run.stdout.fnmatch_lines(["repeated: 1 case took 3 runs (latency*"])
 
 
-def test_a_case_that_failed_before_it_measured_is_no_longer_broken(bench, pytester):
+def test_a_case_that_failed_before_it_measured_is_no_longer_broken(bench, pytester, unwatched):
     pytester.makepyfile(test_bench=BEFORE_MEASURING)
     run = bench("--reruns=1")
     assert run.ret == 0

@@ -102,8 +102,8 @@ def read_everywhere(pytester, capsys):
         pytest.param(tail, "SLOWER", ("--sd-rounds=20",), marks=pytest.mark.long),
         pytest.param(leak, "HEAVIER", ("--sd-rounds=60",), marks=pytest.mark.long),
         (slower, "SLOWER", ("--sd-confirm=0", "--sd-html=own.html")),
-        (other_bytes, "CHANGED", ()),
-        (other_picture, "DEGRADED", ()),
+        (other_bytes, "CHANGED", ("--sd-confirm=0",)),
+        (other_picture, "DEGRADED", ("--sd-confirm=0",)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -135,7 +135,7 @@ def test_a_case_that_died_is_broken_wherever_the_run_is_read(
         pytester.makepyfile(test_bench=test.format("one", alive) + test.format("other", other))
 
     def run():
-        return bench("--benchmark-compare", spawned=True)
+        return bench("--benchmark-compare", spawned=True, confirm=0)
 
     write(alive)
     accept_sessions(pytester, run, accept, count=1)

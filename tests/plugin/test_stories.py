@@ -83,7 +83,7 @@ def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, script, pyteste
     script.unet_call_s = 0.1
     pytester.makepyfile(subjects=SLOW_STEP)
     bench("--benchmark-autosave").assert_outcomes(passed=2)
-    slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow")
+    slow = bench("--benchmark-compare", "--benchmark-autosave", subject="subjects:slow", confirm=0)
     assert slow.ret == 1
     slow.stdout.fnmatch_lines(
         [
@@ -95,7 +95,7 @@ def test_a_slowed_step_turns_the_run_red_and_is_not_saved(bench, script, pyteste
     assert len(saved_runs(pytester)) == 1
 
 
-def test_a_damaged_vae_is_degraded_not_slower(bench, pytester):
+def test_a_damaged_vae_is_degraded_not_slower(bench, pytester, script):
     pytester.makepyfile(subjects=DAMAGED_VAE)
     bench("--benchmark-autosave").assert_outcomes(passed=2)
     damaged = bench("--benchmark-compare", subject="subjects:damaged", max_slowdown="100000%")
@@ -108,7 +108,7 @@ def test_a_damaged_vae_is_degraded_not_slower(bench, pytester):
 @pytest.mark.parametrize(
     ("subject", "reason"), [("not_a_number", "NaN or infinity"), ("flat", "black frame")]
 )
-def test_a_broken_image_fails_even_the_first_run(bench, pytester, subject, reason):
+def test_a_broken_image_fails_even_the_first_run(bench, pytester, subject, reason, script):
     pytester.makepyfile(subjects=DAMAGED_VAE)
     broken = bench("--benchmark-autosave", subject=f"subjects:{subject}")
     assert broken.ret == 1
@@ -116,7 +116,7 @@ def test_a_broken_image_fails_even_the_first_run(bench, pytester, subject, reaso
     assert not saved_runs(pytester)
 
 
-def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench):
+def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench, script):
     first = bench()
     assert first.ret == 0
     first.stdout.fnmatch_lines(["nothing was compared: --benchmark-autosave keeps a run, *"])
@@ -125,7 +125,7 @@ def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench):
     strict.stdout.fnmatch_lines(["2 cases: 2 NO BASELINE"])
 
 
-def test_another_workload_under_the_same_name_is_incomparable(bench):
+def test_another_workload_under_the_same_name_is_incomparable(bench, script):
     bench("--benchmark-autosave")
     changed = bench("--benchmark-compare", steps=3)
     assert changed.ret == 0
@@ -133,7 +133,7 @@ def test_another_workload_under_the_same_name_is_incomparable(bench):
     changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*workload: steps was 2 and is 3"])
 
 
-def test_a_renamed_case_has_no_baseline(bench, pytester):
+def test_a_renamed_case_has_no_baseline(bench, pytester, script):
     bench("--benchmark-autosave")
     pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
     renamed = bench("--benchmark-compare", "--sd-strict")
@@ -141,7 +141,7 @@ def test_a_renamed_case_has_no_baseline(bench, pytester):
     renamed.stdout.fnmatch_lines(["NO BASELINE*no compared run holds*", "*--benchmark-auto*"])
 
 
-def test_modes_deliver_the_same_bytes(bench, pytester):
+def test_modes_deliver_the_same_bytes(bench, pytester, unwatched):
     bench("--benchmark-json=run.json", mode="sync,async").assert_outcomes(passed=4)
     document = json.loads((pytester.path / "run.json").read_text())
     by_kind = {}
@@ -155,7 +155,7 @@ def test_modes_deliver_the_same_bytes(bench, pytester):
     assert list((pytester.path / "images").glob("*.png"))
 
 
-def test_disabled_benchmarks_still_judge_images(bench, pytester):
+def test_disabled_benchmarks_still_judge_images(bench, pytester, script):
     pytester.makepyfile(subjects=DAMAGED_VAE)
     assert bench("--benchmark-disable").ret == 0
     assert bench("--benchmark-disable", subject="subjects:not_a_number").ret == 1
@@ -191,7 +191,7 @@ def test_a_bad_option_is_one_usage_error(bench, option, value, message):
     refused.stderr.fnmatch_lines([message])
 
 
-def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester):
+def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester, unwatched):
     pytester.makepyfile(
         subjects="""
         def failing(request):
@@ -211,8 +211,10 @@ def test_a_failing_pipeline_is_one_message_without_a_traceback(bench, pytester):
     assert "Traceback" not in failed.stdout.str()
 
 
-def test_ini_settings_have_the_options_names(bench, pytester, tiny_folder):
-    pytester.makeini(f"[pytest]\nsd_model = {tiny_folder('sd')}\nsd_steps = 1\nsd_rounds = 1\n")
+def test_ini_settings_have_the_options_names(bench, pytester, tiny_folder, script):
+    pytester.makeini(
+        f"[pytest]\nsd_model = {tiny_folder('smallest-sd')}\nsd_steps = 1\nsd_rounds = 1\n"
+    )
     result = bench(
         "-k", "latency", "--benchmark-json=run.json", model=None, steps=None, rounds=None
     )
@@ -224,7 +226,9 @@ def test_ini_settings_have_the_options_names(bench, pytester, tiny_folder):
 
 def test_sessions_without_our_fixtures_are_left_alone(pytester):
     pytester.makepyfile("def test_it(benchmark):\n    benchmark(sum, (1, 2))\n")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--benchmark-min-rounds=1")
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--benchmark-min-rounds=1", "--benchmark-max-time=0.01"
+    )
     assert result.ret == 0
     assert "sdperf ==" not in result.stdout.str()
     assert not (pytester.path / ".sdperf").exists()
@@ -235,7 +239,9 @@ def test_without_pytest_benchmark_other_tests_run(pytester):
     assert pytester.runpytest_inprocess("-p", "no:benchmark", "-p", "no:cacheprovider").ret == 0
 
 
-def test_automatic_cases_that_do_not_suit_are_skipped_with_the_flag_to_force_them(bench, pytester):
+def test_automatic_cases_that_do_not_suit_are_skipped_with_the_flag_to_force_them(
+    bench, pytester, script
+):
     pytester.makeconftest(
         """
         import sdperf.run.suite
@@ -249,7 +255,7 @@ def test_automatic_cases_that_do_not_suit_are_skipped_with_the_flag_to_force_the
     result.stdout.fnmatch_lines(["*fp16 is emulated*force with --sd-precision fp16"])
 
 
-def test_threads_of_a_worker_are_cases_of_their_own(bench, pytester):
+def test_threads_of_a_worker_are_cases_of_their_own(bench, pytester, script):
     result = bench(
         "-k", "latency", "-rs", "--benchmark-json=run.json", threads="1,3", workers="auto"
     )
@@ -261,14 +267,14 @@ def test_threads_of_a_worker_are_cases_of_their_own(bench, pytester):
     result.stdout.fnmatch_lines(["*1 worker of 3 threads on 1 performance core; force with*"])
 
 
-def test_named_workers_have_as_many_threads_as_are_named(bench, pytester):
+def test_named_workers_have_as_many_threads_as_are_named(bench, pytester, script):
     bench("-k", "latency", "--benchmark-json=run.json", threads="3", workers="1")
     (one,) = json.loads((pytester.path / "run.json").read_text())["benchmarks"]
     record = one["extra_info"]["sdperf"]
     assert (record["variant"]["threads"], record["worker_threads"]) == (3, 3)
 
 
-def test_only_runs_ours_under_benchmark_only(bench):
+def test_only_runs_ours_under_benchmark_only(bench, script):
     bench("--benchmark-only").assert_outcomes(passed=2)
 
 
@@ -278,7 +284,7 @@ def test_under_xdist_every_case_fails_with_the_reason(bench):
     unwrap(result).fnmatch_lines(["*benchmarks cannot run under xdist*leave -n out*"])
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(bench):
+def test_progress_is_plain_lines_where_there_is_no_terminal(bench, script):
     bench("-k", "latency").stdout.fnmatch_lines(
         ["sdperf latency?fp32-sync-1w?: * per image, 2 rounds (*"]
     )
@@ -291,7 +297,7 @@ def test_progress_passes_pytests_own_capture(bench):
     result.stdout.fnmatch_lines(["sdperf latency?fp32-sync-1w?: * per image, 2 rounds (*"])
 
 
-def test_all_output_fits_100_columns(bench, pytester):
+def test_all_output_fits_100_columns(bench, pytester, script):
     pytester.makepyfile(subjects=DAMAGED_VAE)
     bench("--benchmark-autosave")
     text = bench("--benchmark-compare", subject="subjects:damaged").stdout.str()

@@ -65,7 +65,7 @@ def test_the_command_below_a_slower_case_measures_that_case_again(bench, hosts, 
 def test_the_command_names_the_run_that_was_compared_with(bench, hosts, pytester):
     bench("-k", "latency", "--benchmark-save=first", spawned=True, workers=1)
     hosts.seconds = {1: 2.0, 2: 4.0}
-    slower = bench("-k", "latency", "--benchmark-compare=0001", spawned=True, workers=1)
+    slower = bench("-k", "latency", "--benchmark-compare=0001", spawned=True, workers=1, confirm=0)
     assert "--benchmark-compare=0001" in find_suggested(slower, "pytest")
 
 

@@ -68,7 +68,7 @@ def test_what_the_run_settled_is_replayed(bench, script, accept, read, pytester)
     assert said == {case.name: case.verdict.outcome.value for case in cases.values()}
     assert "over 4 processes" in machine.settled[cases["test_latency"].name].reason
 
-    wide = bench("--benchmark-compare", "--sd-max-slowdown=20%", "--sd-html=wide.html")
+    wide = bench("--benchmark-compare", "--sd-max-slowdown=20%", "--sd-html=wide.html", confirm=0)
     assert wide.ret == 0
     cases, machine, _ = read("wide.html")
     assert machine.limits.max_slowdown == pytest.approx(0.2)

@@ -36,7 +36,9 @@ def test_every_run_is_kept_and_importing_its_files_adds_nothing(bench, script, p
     assert "0 runs added, 3 were there" in capsys.readouterr().out
 
 
-def test_a_history_that_cannot_be_written_neither_fails_nor_loses_the_run(bench, pytester):
+def test_a_history_that_cannot_be_written_neither_fails_nor_loses_the_run(
+    bench, pytester, unwatched
+):
     (pytester.path / ".sdperf").mkdir()
     (pytester.path / ".sdperf/history.db").write_bytes(b"this is no database" * 100)
     result = bench(history=None)
@@ -49,7 +51,7 @@ def test_a_history_that_cannot_be_written_neither_fails_nor_loses_the_run(bench,
 
 
 @pytest.mark.parametrize("value", ["off", None])
-def test_history_can_be_switched_off(bench, pytester, value, monkeypatch):
+def test_history_can_be_switched_off(bench, pytester, value, monkeypatch, unwatched):
     monkeypatch.setenv("SDPERF_HISTORY", "elsewhere.db")
     assert bench("-k", "latency", history=value).ret == 0
     assert (pytester.path / "elsewhere.db").exists() == (value is None)
@@ -76,7 +78,7 @@ def test_the_summary_is_short_when_green_and_says_why_when_red(bench, script, py
     assert "<details><summary>all cases</summary>" in page
 
 
-def test_githubs_own_file_is_added_to(bench, pytester, monkeypatch):
+def test_githubs_own_file_is_added_to(bench, pytester, monkeypatch, unwatched):
     path = pytester.path / "step.md"
     path.write_text("# other step\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
@@ -84,7 +86,7 @@ def test_githubs_own_file_is_added_to(bench, pytester, monkeypatch):
     assert path.read_text().startswith("# other step\n### sdperf passed")
 
 
-def test_junit_xml_carries_the_figures(bench, pytester):
+def test_junit_xml_carries_the_figures(bench, pytester, unwatched):
     assert bench("-k", "latency", "--junitxml=report.xml").ret == 0
     (case,) = ET.parse(pytester.path / "report.xml").iter("testcase")
     found = {one.get("name"): one.get("value") for one in case.iter("property")}

@@ -43,7 +43,7 @@ def test_a_first_call_that_compiles_for_long_fails(run, accept, pytester, hosts)
     slow = run("--benchmark-compare")
     assert slow.ret == 1
     assert "first call 13.0 s against 1.00 s in 1 session" in said(slow)
-    assert run("--benchmark-compare", max_first_call="2000%+60s").ret == 0
+    assert run("--benchmark-compare", max_first_call="2000%+60s", confirm=0).ret == 0
 
 
 def test_one_round_in_ten_twice_as_long_is_seen_where_the_median_stays(
@@ -59,6 +59,6 @@ def test_one_round_in_ten_twice_as_long_is_seen_where_the_median_stays(
 
 def test_too_few_rounds_for_a_tail_is_said(run, accept, pytester):
     accept_sessions(pytester, run, accept, count=1)
-    result = run("--benchmark-compare")
+    result = run("--benchmark-compare", confirm=0)
     assert result.ret == 0
     assert "tails not judged: 1 case of 1 with fewer than 20 rounds" in said(result)
