@@ -19,6 +19,7 @@ from evidence.h200_levers.turns import find_break_even, summarise, take_turns
 from evidence.mapped_pipelines.recent import RECENT
 from sdperf.errors import ConfigurationError
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
+from sdperf.run.worker.counting import PEAK_SIZES
 
 
 def test_sides_take_turns_in_both_orders_until_the_time_is_over():
@@ -107,6 +108,7 @@ def test_a_tiny_sitting_is_measured_and_survives_the_failure_of_a_set(
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(sitting_module, "make_recipe", fail)
+    monkeypatch.setitem(PEAK_SIZES, "cpu", (64,))
     output = tmp_path / "found.json"
     sets = "fused_projections+real_rotary+stored_png,text_graphs,embed_cache+fast_png"
     sets += ",stored_png@1"
@@ -153,8 +155,8 @@ def test_a_tiny_sitting_is_measured_and_survives_the_failure_of_a_set(
 
 
 def test_all_pictures_that_were_asked_for_are_compared():
-    model = replace(MODELS["embedded"], pictures=3)
-    sitting = sitting_module.Sitting("embedded", model, "cpu", is_tiny=True, save=lambda _: None)
+    model = replace(MODELS["z_image_turbo"], pictures=3)
+    sitting = sitting_module.Sitting("z", model, "cpu", is_tiny=True, save=lambda _: None)
     sitting.measure(0.0, ("stored_png",), turns_only=True, peers=(), with_stream=False)
     sides = sitting.found["sides"]
     assert sides["stored_png"]["pictures_compared"] == 3
@@ -163,9 +165,9 @@ def test_all_pictures_that_were_asked_for_are_compared():
 
 
 def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing():
-    model = MODELS["embedded"]
+    model = MODELS["z_image_turbo"]
     sitting = sitting_module.Sitting(
-        "embedded", model, "cpu", is_tiny=True, save=id, first_call_limit_s=0.3
+        "z", model, "cpu", is_tiny=True, save=id, first_call_limit_s=0.05
     )
 
     def hang(*_, **__):
@@ -173,7 +175,7 @@ def test_a_set_that_takes_too_long_to_begin_costs_the_others_nothing():
             pass
 
     sitting._begin("slow", hang, is_fresh=False)
-    assert sitting.found["sides"]["slow"]["failed"] == "TimeoutError: given up after 0.3 s"
+    assert sitting.found["sides"]["slow"]["failed"] == "TimeoutError: given up after 0.05 s"
 
 
 def test_a_compiler_that_swallows_the_end_of_its_time_is_given_up_too(monkeypatch):
@@ -233,7 +235,6 @@ def test_a_set_that_breaks_in_its_turns_is_left_out(tmp_path, monkeypatch):
     sitting = sitting_module.Sitting(
         "z_image_turbo", MODELS["z_image_turbo"], "cpu", is_tiny=True, save=saved.append
     )
-    monkeypatch.setattr(sitting_module, "make_recipe", sitting_module.make_plain)
     real = sitting._time_round
 
     def time_round(side, turn):
@@ -242,6 +243,6 @@ def test_a_set_that_breaks_in_its_turns_is_left_out(tmp_path, monkeypatch):
         return real(side, turn)
 
     monkeypatch.setattr(sitting, "_time_round", time_round)
-    sitting.measure(0.0, ("stored_png",), turns_only=True)
+    sitting.measure(0.0, ("stored_png",), turns_only=True, peers=(), with_stream=False)
     assert "out of memory" in sitting.found["sides"]["stored_png"]["failed"]
     assert "gain" in sitting.found["sides"][PLAIN]

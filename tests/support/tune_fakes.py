@@ -1,5 +1,7 @@
 """A rig without workers: seconds and noise by the setting, and whatever may go wrong."""
 
+from functools import cache
+
 import numpy as np
 
 from sdperf.device import DeviceInfo
@@ -34,6 +36,12 @@ def ask(limits=None, search=None, workload=WORKLOAD, default=DEFAULT, abilities=
     }
     space = make_space(workload, default, abilities, fixed | (search or {}))
     return StudyQuestion(workload, "hash", "cpu", None, default, space, limits or StudyLimits())
+
+
+@cache
+def draw_noisy(seed, noise):
+    """Draw a picture once: each round of a setting, and each test, asks for the same ones."""
+    return encode_png(picture(seed, noise))
 
 
 class FakeRig:
@@ -73,7 +81,8 @@ class FakeRig:
         pixels = self.pixels(setting)
         noise = self.noise(setting)
         drawn = [
-            encode_png(picture(image.seed, noise) if pixels is None else pixels) for image in images
+            draw_noisy(image.seed, noise) if pixels is None else encode_png(pixels)
+            for image in images
         ]
         return TrialRound(
             self.seconds(setting),

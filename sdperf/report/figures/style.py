@@ -12,6 +12,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.report.figures.palette import COLOURS, light
@@ -79,11 +80,29 @@ def new_figure(rows: int, columns: int, height_in: float, **grid: Any) -> tuple[
     Returns:
         The figure, and its axes row by row.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    figure = _figure_class()(figsize=(WIDTH_IN, height_in), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **grid)
     return figure, [one for row in axes for one in row]
+
+
+@cache
+def _figure_class() -> type[Figure]:
+    """Return a figure that is only laid out where matplotlib draws it for its layout alone.
+
+    Saving draws it twice, and of the first drawing nothing but the layout is kept.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    class LaidOutFigure(Figure):
+        def draw(self, renderer: Any) -> None:
+            engine = self.get_layout_engine()
+            if isinstance(engine, ConstrainedLayoutEngine) and self.canvas.is_saving():
+                engine.execute(self)
+            else:
+                super().draw(renderer)
+
+    return LaidOutFigure
 
 
 def label_ends(

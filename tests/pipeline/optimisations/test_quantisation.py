@@ -147,9 +147,9 @@ def test_every_family_can_be_quantised(tiny_folder, plain_of, family, name):
 
 def test_recorded_calls_take_quantised_weights(tiny_folder):
     record = Recorder()
-    recorded = generate(load(tiny_folder, "sd"), ("int8_weights", "loop_graph"), record)
+    recorded = generate(load(tiny_folder, "smallest-sd"), ("int8_weights", "loop_graph"), record)
     assert record.recorded == 1
-    plain = generate(load(tiny_folder, "sd"), ("int8_weights",))
+    plain = generate(load(tiny_folder, "smallest-sd"), ("int8_weights",))
     np.testing.assert_allclose(recorded, plain, atol=1e-5)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from sdperf.images.png import decode_png
 from sdperf.judging.machine import judge_machine, parse_reported_run
@@ -12,7 +13,7 @@ from sdperf.judging.trend.changes import analyse_machine
 from sdperf.judging.trend.points import METRICS, TrendPoint
 from sdperf.record.usage import Curve
 from sdperf.record.verdict import Outcome
-from sdperf.report.figures import draw_all, select_watched
+from sdperf.report.figures import draw_all, select_watched, style
 from sdperf.report.figures.machines import compute_share_of_peak, draw_machines, list_platforms
 from sdperf.report.figures.palette import COLOURS, SIGNS
 from sdperf.report.figures.resources import draw_resources
@@ -279,3 +280,13 @@ def test_saved_runs_make_a_trend_where_there_are_enough():
     assert len(series) == 12
     assert len(series["benchmarks/test_latency.py::test_latency[fp32-sync-1w]"]) == 6
     assert list_points(runs[:2]) == {}
+
+
+@pytest.mark.parametrize("render", [render_svg, render_png])
+def test_a_figure_that_is_drawn_once_is_that_of_matplotlib(monkeypatch, render):
+    machine = judged(real_run(), slowed(real_run(), 1.6))
+    drawn_once = render(draw_time(machine).figure)
+    monkeypatch.setattr(style, "_figure_class", lambda: Figure)
+    figure = draw_time(machine).figure
+    assert type(figure) is Figure
+    assert render(figure) == drawn_once

@@ -24,7 +24,8 @@ from tests.support.reported_runs import (
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 LARGEST_BYTES = 6_000_000
-CASES = 60
+CASES = 27
+MOST_CASES = 60
 SERIOUS = ("serious", "critical")
 
 
@@ -60,29 +61,33 @@ def browser(tmp_path_factory):
     session.quit()
 
 
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    """Three pages: sixty cases against a base, two machines, and names of an attacker."""
-    folder = tmp_path_factory.mktemp("reports")
-    before = with_cases(real_run(precision=None), CASES - 3)
+def write(folder, name, *machines):
+    source = locate_pictures([folder / "run.json"])
+    judged = [
+        judge_machine([parse_reported_run(f"run{n}.json", one) for n, one in enumerate(runs)])
+        for runs in machines
+    ]
+    path = folder / f"{name}.html"
+    path.write_text(render_page(judged, source))
+    return path
+
+
+def write_against_a_base(folder, cases):
+    before = with_cases(real_run(precision=None), cases - 3)
     after = with_images(slowed(before, 1.6, only="test_throughput[fp32-sync-1w]"), folder)
     save(folder, after)
-    source = locate_pictures([folder / "run.json"])
+    return write(folder, "many", [before, after])
 
-    def write(name, *machines):
-        judged = [
-            judge_machine([parse_reported_run(f"run{n}.json", one) for n, one in enumerate(runs)])
-            for runs in machines
-        ]
-        path = folder / f"{name}.html"
-        path.write_text(render_page(judged, source))
-        return path
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """Three pages: many cases against a base, two machines, and names of an attacker."""
+    folder = tmp_path_factory.mktemp("reports")
     h100 = real_run("h100-sd15-stages", "latency")
     return {
-        "sixty": write("sixty", [before, after]),
-        "machines": write("machines", [with_cases(real_run(), 3)], [h100]),
-        "hostile": write("hostile", [with_hostile_names(with_cases(real_run(), 2))]),
+        "many": write_against_a_base(folder, CASES),
+        "machines": write(folder, "machines", [with_cases(real_run(), 3)], [h100]),
+        "hostile": write(folder, "hostile", [with_hostile_names(with_cases(real_run(), 2))]),
     }
 
 
@@ -118,7 +123,7 @@ def run_axe(browser, options=None):
     )
 
 
-@pytest.mark.parametrize("name", ["sixty", "machines", "hostile"])
+@pytest.mark.parametrize("name", ["many", "machines", "hostile"])
 def test_a_page_opens_without_an_error_or_a_request(browser, reports, name):
     open_page(browser, reports[name])
     assert browser.find_element(By.TAG_NAME, "h1").is_displayed()
@@ -128,12 +133,12 @@ def test_a_page_opens_without_an_error_or_a_request(browser, reports, name):
 
 
 @pytest.mark.long
-def test_sixty_cases_stay_below_the_limit(reports):
-    assert reports["sixty"].stat().st_size < LARGEST_BYTES
+def test_sixty_cases_stay_below_the_limit(tmp_path):
+    assert write_against_a_base(tmp_path, MOST_CASES).stat().st_size < LARGEST_BYTES
 
 
-def test_sixty_cases_are_all_shown_with_their_figures(browser, reports):
-    open_page(browser, reports["sixty"])
+def test_many_cases_are_all_shown_with_their_figures(browser, reports):
+    open_page(browser, reports["many"])
     assert len(shown_rows(browser)) == CASES
     assert len(browser.find_elements(By.CSS_SELECTOR, "svg.plot")) >= 7
     broken = browser.execute_script(
@@ -143,7 +148,7 @@ def test_sixty_cases_are_all_shown_with_their_figures(browser, reports):
 
 
 def test_filters_leave_what_was_asked_for(browser, reports):
-    open_page(browser, reports["sixty"])
+    open_page(browser, reports["many"])
     form = browser.find_element(By.CSS_SELECTOR, ".filters")
     assert form.is_displayed()
     form.find_element(By.CSS_SELECTOR, "input[value=worse]").click()
@@ -163,7 +168,7 @@ def test_filters_leave_what_was_asked_for(browser, reports):
 
 
 def test_the_slider_uncovers_one_image_and_covers_the_other(browser, reports):
-    open_page(browser, reports["sixty"])
+    open_page(browser, reports["many"])
     compare = browser.find_element(By.CSS_SELECTOR, ".compare")
     slider = compare.find_element(By.CSS_SELECTOR, "input[type=range]")
     after = compare.find_element(By.CSS_SELECTOR, ".after")
@@ -194,8 +199,8 @@ def test_names_of_an_attacker_stay_texts(browser, reports):
 
 
 def test_the_policy_stops_a_script_even_where_markup_got_in(browser, reports):
-    page = reports["sixty"].read_text()
-    infected = reports["sixty"].with_name("infected.html")
+    page = reports["many"].read_text()
+    infected = reports["many"].with_name("infected.html")
     infected.write_text(page.replace("<h2>", "<h2><script>window.hacked=1</script>", 1))
     open_page(browser, infected)
     assert browser.execute_script("return window.hacked") is None
@@ -221,7 +226,7 @@ def test_themes_follow_the_system_and_the_button(browser, reports):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-@pytest.mark.parametrize("name", ["sixty", "machines", "hostile"])
+@pytest.mark.parametrize("name", ["many", "machines", "hostile"])
 def test_a_phone_scrolls_in_one_direction(browser, reports, name):
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -233,7 +238,7 @@ def test_a_phone_scrolls_in_one_direction(browser, reports, name):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.parametrize(("name", "scheme"), [("sixty", "light"), ("machines", "dark")])
+@pytest.mark.parametrize(("name", "scheme"), [("many", "light"), ("machines", "dark")])
 def test_axe_finds_no_serious_fault(browser, reports, name, scheme):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
@@ -258,7 +263,7 @@ def test_axe_would_find_a_fault(browser, reports):
 
 
 def test_print_shows_all_three_pictures_and_no_controls(browser, reports):
-    open_page(browser, reports["sixty"])
+    open_page(browser, reports["many"])
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
         compare = browser.find_element(By.CSS_SELECTOR, ".compare")
