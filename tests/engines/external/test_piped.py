@@ -1,5 +1,6 @@
 """A program over pipes: what it draws, and one message for each way in which it goes wrong."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -227,6 +228,14 @@ def test_a_program_that_will_not_stop_is_killed(start, monkeypatch):
     assert not psutil.pid_exists(pid)
 
 
+def open_for_a_reader(fifo):
+    for _ in range(6000):
+        with contextlib.suppress(OSError):
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    pytest.fail("nobody reads")
+
+
 def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
     """A helper that left the session and its environment lives on, until the test lets it end."""
     monkeypatch.setattr("sdperf.engines.external.process._WORDS_WAIT_S", 0.05)
@@ -242,6 +251,8 @@ def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
         "os.wait()\n"
     )
     process = ProgramProcess([sys.executable, "-S", "-c", script])
+    # The helper reads its end once it has left its environment; before, its mark would end it.
+    writer = open_for_a_reader(fifo)
     try:
         assert process.wait(60.0) == 0
         killing = threading.Thread(target=process.kill, daemon=True)
@@ -249,7 +260,7 @@ def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
         killing.join(20.0)
         assert not killing.is_alive()
     finally:
-        os.close(os.open(fifo, os.O_WRONLY))  # the helper reads its end
+        os.close(writer)
 
 
 def test_what_a_program_prints_while_it_is_asked_has_a_limit():
