@@ -245,13 +245,7 @@ WARMUP: Final = Setting(
     "untimed images of each worker before them; the first call comes on top",
     "1",
 )
-TIMEOUT: Final = Setting(
-    "timeout",
-    "SECONDS",
-    kinds.or_unit(kinds.positive("seconds")),
-    "time limit of one generation",
-    "600",
-)
+TIMEOUT: Final = Setting("timeout", "SECONDS", kinds.SECONDS, "time limit of one generation", "600")
 CLUSTER: Final = Setting(
     "cluster",
     "URL",

@@ -96,7 +96,8 @@ def or_unit(kind: Kind[float]) -> Kind[float]:
     """Return the kind of seconds that also takes a duration with its unit."""
 
     def find(text: str) -> float:
-        return (DURATION if text.endswith(tuple(_SECONDS)) else kind).parse(text)
+        has_unit = text.endswith(tuple(_SECONDS))
+        return kind.parse(format_number(DURATION.parse(text)) if has_unit else text)
 
     return _make(f"{kind.expected}, or with a unit, such as 15m", find, format_number)
 
@@ -254,6 +255,8 @@ DURATION: Final = _make(
     lambda duration_s: f"{format_number(duration_s)}s",
 )
 """A duration, in seconds."""
+
+SECONDS: Final = or_unit(positive("seconds"))
 
 GROWTH: Final = _make("a percentage and a size, such as 10%+64MiB", _find_growth)
 """Growth of memory, as a fraction and bytes."""

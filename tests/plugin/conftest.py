@@ -2,11 +2,9 @@
 # hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
 import functools
 import importlib
-import os
 import pkgutil
 import sys
 from importlib.metadata import PathDistribution
-from pathlib import Path
 
 import alembic.ddl.postgresql  # loads SQLAlchemy's functions, which warn of a second time
 import hypothesis
@@ -35,13 +33,12 @@ import sdperf.run.worker.counting
 import sdperf.stats
 import sdperf.store
 from sdperf.cli import main
-from sdperf.measure.system import LIVE_SYSTEM, LiveSystem
 from sdperf.plugin import journalling
 from sdperf.run.case import Case
 from sdperf.run.profiles import SessionProfiles
-from sdperf.store.code import hash_code
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import duplicate, tiny_folder
+from tests.support.unchanging import ask_once
 
 # The plugin loads these when a session first needs them. A session of pytester forgets them at its
 # end, and the next one would compile and import fifty modules again: a tenth of its time.
@@ -54,11 +51,8 @@ for package in (
             importlib.import_module(module.name)
 
 PIL.Image.init()
-# Nobody installs or changes sdperf while tests run.
-read_version = functools.cache(LIVE_SYSTEM.package_version)
-read_file = functools.cache(lambda path, name: READ_TEXT(PathDistribution(path), name))
 READ_TEXT = PathDistribution.read_text
-
+read_file = functools.cache(lambda path, name: READ_TEXT(PathDistribution(path), name))
 
 LOADED = {}
 
@@ -71,11 +65,6 @@ def load_once(model, *, torch_dtype, device, usual=sdperf.models.loader.load_pip
     if key not in LOADED:
         LOADED[key] = usual(model, torch_dtype=torch_dtype, device=device)
     return duplicate(LOADED[key])
-
-
-def hash_what_stories_write(places):
-    """Hash code without sdperf's own 600 files, which stay as they are."""
-    return hash_code([place for place in places if place != Path(sdperf.__file__).parent])
 
 
 __all__ = ["alembic", "hypothesis", "matplotlib", "msgspec", "skimage", "tiny_folder"]
@@ -174,9 +163,7 @@ def small_machine(monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
     monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
-    monkeypatch.setattr(LiveSystem, "package_version", lambda _, name: read_version(name))
+    ask_once(monkeypatch, journalling)
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # no story loses the power
     monkeypatch.setattr(sdperf.models.subject, "load_pipeline", load_once)
-    monkeypatch.setattr(journalling, "hash_code", hash_what_stories_write)
     monkeypatch.setattr(PathDistribution, "read_text", lambda one, name: read_file(one._path, name))

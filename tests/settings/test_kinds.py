@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from sdperf.settings import GUIDANCE, OPTIMISATIONS, SEED, SIZE, STEPS, THREADS, kinds
 
-SOME = kinds.or_unit(kinds.positive("seconds"))
 MAYBE = kinds.or_unit(kinds.number(0, 1e9, "seconds"))
 MEANT = [
     (kinds.whole(1, 10), " 7 ", 7),
@@ -25,8 +24,8 @@ MEANT = [
     (kinds.SHARE, "0.3%", 0.003),
     (kinds.BYTES, "256KiB", 2**18),
     (kinds.DURATION, "10m", 600.0),
-    (SOME, "1e-3", 0.001),
-    (SOME, "15m", 900.0),
+    (kinds.SECONDS, "1e-3", 0.001),
+    (kinds.SECONDS, "15m", 900.0),
     (MAYBE, "0", 0.0),
     (MAYBE, "60s", 60.0),
     (kinds.GROWTH, "10% + 64MiB", (0.1, 2**26)),
@@ -49,8 +48,8 @@ REFUSED = [
     (kinds.BYTES, ("6", "0KiB", "1.2.3MiB", "5MB")),
     (kinds.JOULES, ("300", "0J", "J")),
     (kinds.DURATION, ("10", "0s", "10d")),
-    (SOME, ("0", "0s", "-1", "nan", "inf", "10d", "", "s")),
-    (MAYBE, ("0s", "-1", "nan", "inf", "1e10", "10d")),
+    (kinds.SECONDS, ("0", "0s", "-1", "nan", "inf", "10d", "", "s")),
+    (MAYBE, ("0s", "-1", "nan", "inf", "1e10", "10d", "999999h")),
     (kinds.GROWTH, ("10%", "0%+64MiB", "10%+0MiB", "10+64MiB")),
     (kinds.START, ("50%", "50%+2", "0%+2s")),
     (kinds.text(), ("", "  ", "a\nb", "a" * 4097)),

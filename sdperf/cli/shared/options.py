@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COUNT: Final = kinds.whole()
-SECONDS: Final = kinds.or_unit(kinds.positive("seconds"))
+SECONDS: Final = kinds.SECONDS
 SCORE: Final = kinds.number(-1, 1, "an SSIM")
 
 

@@ -39,9 +39,6 @@ _FIRST_WORDS: Final = len("next: ")
 _WORD: Final = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"]|['\"])+")
 """One word of a command, with its quotes."""
 
-_START, _END = re.compile(r"\S+"), re.compile(r"\S+\Z")
-"""The letters up to the first space, and those after the last one."""
-
 _FIXED, _SPLIT, _LONG = "\x00", "\x01", "\x02"
 """What stands for a space at which no line ends, for one at which a command is continued, and for
 a word of a command that is longer than a line."""
@@ -112,7 +109,7 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
 
 def _count_hanging(before: str, after: str) -> int:
     """Return how many letters hang on to a command, such as a full stop or an odd quote's rest."""
-    return sum(len(found.group()) for found in (_END.search(before), _START.match(after)) if found)
+    return len(re.split(r"\s", before)[-1]) + len(re.split(r"\s", after, maxsplit=1)[0])
 
 
 def _unmark(line: str) -> str:
