@@ -86,7 +86,8 @@ def test_the_best_known_torch_is_named_in_one_line_with_its_reason(macos, torch,
     assert "torch for this Mac" in format_doctor(report)
 
 
-def test_an_intel_mac_is_a_cpu():
+def test_an_intel_mac_is_a_cpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # whatever tests the tests
     report = doctor.collect_report(make_mac(packages=PACKAGES, machine="x86_64"))
     assert report.environment.device_kind == "cpu"
 

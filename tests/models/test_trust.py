@@ -79,7 +79,8 @@ def test_a_name_that_diffusers_lacks_here_is_not_imported_instead(folder, marker
     checked = tiny_pipelines.resolve(folder)
     name_part(folder, "scheduler", "kolors", "DPMSolverMultistepScheduler")
     import_components(checked)
-    with pytest.raises(ModelError, match="cannot be used here"):
+    # Where its tokenizer is installed, diffusers has the name, but not this class.
+    with pytest.raises(ModelError, match="cannot be used here|names a class for its scheduler"):
         load_pipeline(checked, torch_dtype=torch.float32, device="cpu")
     assert "kolors" not in sys.modules
 

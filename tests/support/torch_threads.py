@@ -38,6 +38,7 @@ def torch_threads(on_device_thread):
     seen = TorchThreads()
     profile = torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU],
+        acc_events=True,
         experimental_config=_ExperimentalConfig(profile_all_threads=True),
     )
 

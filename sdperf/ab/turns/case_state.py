@@ -150,9 +150,12 @@ def choose_lengthening(contrasts: Sequence[float], limit_log: float) -> int:
 
 
 def find_energy(usage: ResourceUsage) -> tuple[str, float] | None:
-    """Return the widest known scope of energy with its joules per image; ``None`` without. Pure."""
+    """Return the widest known scope of energy with its joules per image; ``None`` without. Pure.
+
+    A counter that stood still has told nothing.
+    """
     for scope in ("gpu_board", "gpu_soc"):
         energy_j = getattr(usage, f"{scope}_energy_per_image_j")
-        if energy_j is not None:
+        if energy_j:
             return scope, energy_j
     return None

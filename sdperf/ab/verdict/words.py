@@ -14,6 +14,7 @@ from sdperf.stats.paired import Decision, YuenBounds
 from sdperf.units import format_score
 
 SAME_MEMORY: Final = 0.02
+SAME_ENERGY: Final = 0.01
 """Peaks that differ by less than this fraction are called the same."""
 
 
@@ -80,11 +81,15 @@ def describe_memory(a: MemoryUsage, b: MemoryUsage) -> str | None:
 
 
 def describe_energy(energy: EnergyPair | None) -> str | None:
-    """Say how B's energy per image compares; ``None`` where it is not known."""
-    if energy is None:
+    """Say how B's energy per image compares; ``None`` where it is not known.
+
+    A difference that does not stand out from what the windows of one side differ by is none.
+    """
+    if energy is None or not all((*energy.a_j, *energy.b_j)):
         return None
     change = statistics.fmean(energy.b_j) / statistics.fmean(energy.a_j) - 1
-    if abs(change) < 0.01:
+    apart = max(energy.a_j) < min(energy.b_j) or max(energy.b_j) < min(energy.a_j)
+    if abs(change) < SAME_ENERGY or not apart:
         return "same energy"
     return f"{abs(change) * 100:.0f} % {'more' if change > 0 else 'less'} energy"
 

@@ -34,12 +34,14 @@ as often, so that memory stays bounded in a window of any length."""
 MAX_PROCESSES: Final = 32
 
 SHORTEST_ENERGY_WINDOW_S: Final[dict[Counter, float]] = {
+    "gpu_board_energy_j": 1.0,
     "gpu_soc_energy_j": 1.0,
     "cpu_soc_energy_j": 10.0,
     "dram_soc_energy_j": 10.0,
     "ane_soc_energy_j": 10.0,
 }
-"""Seconds: Apple's counters are published up to about 2 s apart, so shorter windows tell little."""
+"""Seconds: Apple's counters are published up to about 2 s apart and a board's some 0.1 s (12 J at a
+time were seen on an H200), so shorter windows tell little."""
 
 LOOKING_BACK: Final[frozenset[Gauge]] = frozenset(
     {
@@ -53,8 +55,11 @@ before the window."""
 
 _RATED: Final[frozenset[Counter]] = frozenset(RATES.values())
 
-FROZEN_AT_ZERO: Final[frozenset[Counter]] = frozenset({"cpu_soc_energy_j", "dram_soc_energy_j"})
-"""Counters that do not count on macOS 27: zero growth over a busy window is not a reading."""
+FROZEN_AT_ZERO: Final[frozenset[Counter]] = frozenset(
+    {"gpu_board_energy_j", "cpu_soc_energy_j", "dram_soc_energy_j"}
+)
+"""Counters whose zero growth over a busy window is not a reading: those of the processor and the
+memory do not count on macOS 27, and a board's holds its idle draw."""
 
 
 def compute_curve(times_s: Sequence[float], values: Sequence[float]) -> Curve | None:

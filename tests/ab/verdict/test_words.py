@@ -64,6 +64,10 @@ def test_memory_is_the_devices_where_both_know_it(a, b, words):
         (EnergyPair("gpu_board", (100.0, 100.0), (91.0, 89.0)), "10 % less energy"),
         (EnergyPair("gpu_board", (100.0,), (115.0,)), "15 % more energy"),
         (EnergyPair("gpu_soc", (100.0,), (100.5,)), "same energy"),
+        (EnergyPair("gpu_board", (96.0, 108.0), (108.0, 120.0)), "same energy"),
+        (EnergyPair("gpu_board", (120.0, 132.0), (108.0, 108.0)), "14 % less energy"),
+        (EnergyPair("gpu_board", (0.0, 0.0), (12.0, 0.0)), None),
+        (EnergyPair("gpu_soc", (0.0, 0.0), (0.0, 0.0)), None),
     ],
 )
 def test_energy_is_told_where_it_is_known(energy, words):

@@ -160,7 +160,7 @@ def test_a_counter_that_was_unknown_at_the_start_or_went_back_is_unknown():
     assert record([reset], [1.0]).summarise().gpu_board_energy_j is None
 
 
-def test_apple_energy_needs_time_and_movement():
+def test_energy_needs_time_and_movement():
     def grown(name, last, seconds):
         probe = FakeProbe(counter(name, 10.0), counter(name, last))
         return getattr(record([probe], [seconds]).summarise(), name)
@@ -171,6 +171,9 @@ def test_apple_energy_needs_time_and_movement():
     assert grown("cpu_soc_energy_j", 15.0, 5.0) is None
     assert grown("cpu_soc_energy_j", 15.0, 20.0) == 5.0
     assert grown("cpu_soc_energy_j", 10.0, 20.0) is None
+    assert grown("gpu_board_energy_j", 22.0, 0.5) is None
+    assert grown("gpu_board_energy_j", 22.0, 1.0) == 12.0
+    assert grown("gpu_board_energy_j", 10.0, 2.0) is None
 
 
 def test_the_first_probe_that_knows_a_number_is_believed():
