@@ -105,7 +105,7 @@ def trace_image(
             synchronize()
 
     path.unlink(missing_ok=True)
-    # Events of one cycle only would be warned of (torch 2.9 to 2.12), though there is no other cycle.
+    # torch 2.9 to 2.12 else warn that events of other cycles are not kept, though there are none.
     with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
         generate_stagewise(stages, ahead, request, around)
     try:
