@@ -69,6 +69,18 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True)
+def no_gpu_unless_named(request, monkeypatch):
+    """Let ``auto`` take the processor, so that a test tests the same on each machine.
+
+    A session in a process of its own sees no CUDA device, and has to name ``--sd-device cpu`` where
+    torch sees MPS.
+    """
+    if not any(request.node.get_closest_marker(kind) for kind in ("mps", "cuda")):
+        monkeypatch.setattr("sdperf.device.AUTO", ("cpu",))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture(autouse=True)
 def nothing_around_inner_sessions(monkeypatch):
     """A session that a test runs sees neither the workers nor the CI server around this one.
 

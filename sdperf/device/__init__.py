@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sdperf.errors import ConfigurationError
 from sdperf.settings import DEVICE
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     import torch
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
-DEVICE_CHOICES = ("auto", "mps", "cuda", "cpu")
+
+AUTO: Final[tuple[DeviceKind, ...]] = ("mps", "cuda", "cpu")
+"""What ``auto`` takes: the first of them that torch sees."""
+
+DEVICE_CHOICES: Final = ("auto", *AUTO)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def select_device(choice: str, slot: int = 0) -> Device:
         "cuda": torch.cuda.is_available(),
         "cpu": True,
     }
-    kind = next(kind for kind, there in available.items() if there) if choice == "auto" else choice
+    kind = next(kind for kind in AUTO if available[kind]) if choice == "auto" else choice
     if not available[kind]:
         raise ConfigurationError(
             f"torch {torch.__version__} sees no {kind} device here",

@@ -86,9 +86,10 @@ def test_the_best_known_torch_is_named_in_one_line_with_its_reason(macos, torch,
     assert "torch for this Mac" in format_doctor(report)
 
 
-def test_an_intel_mac_is_a_cpu(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # whatever tests the tests
-    report = doctor.collect_report(make_mac(packages=PACKAGES, machine="x86_64"))
+def test_an_intel_mac_is_a_cpu():
+    environ = {"CUDA_VISIBLE_DEVICES": ""}  # NVML is that of the machine that tests
+    intel = make_mac(packages=PACKAGES, machine="x86_64", environ=environ)
+    report = doctor.collect_report(intel)
     assert report.environment.device_kind == "cpu"
 
 
