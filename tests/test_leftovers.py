@@ -114,7 +114,7 @@ def test_readers_of_a_killed_import_leave_with_it(tmp_path):
     while len(readers) < 3 and importer.poll() is None:
         readers = psutil.Process(importer.pid).children(recursive=True) or readers
         time.sleep(0.01)
-    assert len(readers) == 3, "two readers and a tracker"
+    assert len(readers) >= 3, "two readers or more, as there are processors, and a tracker"
     importer.send_signal(signal.SIGKILL)
     importer.wait()
     importer.stdout.close()

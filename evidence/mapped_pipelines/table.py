@@ -259,14 +259,20 @@ PICTURE_CLASSES: Final[dict[str, Try | str]] = {
 """Classes that draw from a picture beside the prompt, by name; a reason where one was not tried."""
 
 
+UNTRIED: Final = "Kolors"
+"""diffusers maps these classes only where sentencepiece is installed; nobody tried them here."""
+
+
 def list_mapped() -> list[str]:
     """List the classes that the installed diffusers maps to text-to-image, in its order."""
     from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
-    return [kind.__name__ for kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()]
+    named = [kind.__name__ for kind in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()]
+    return [name for name in named if not name.startswith(UNTRIED)]
 
 
 def list_mapped_pictures() -> list[str]:
     """List the classes that the installed diffusers maps to image-to-image and inpainting."""
     mapped = (*read_mapping("IMAGE2IMAGE").values(), *read_mapping("INPAINT").values())
-    return list(dict.fromkeys((*mapped, "FluxFillPipeline")))
+    named = dict.fromkeys((*mapped, "FluxFillPipeline"))
+    return [name for name in named if not name.startswith(UNTRIED)]

@@ -53,7 +53,7 @@ def test_a_command_that_does_not_end_is_a_fault(environment, tmp_path, monkeypat
 
 
 def test_a_checkout_or_settings_on_the_path_do_not_help(environment, tmp_path, monkeypatch):
-    (environment / "bin/sdperf").write_text("#!/bin/sh\nenv\n")
+    (environment / "bin/sdperf").write_text("#!/bin/sh\nenv | grep -e ^HOME= -e /a/checkout\n")
     for name in ("PYTHONPATH", "PYTEST_ADDOPTS", "SDPERF_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "/a/checkout")
     shown = run(Try(("sdperf",), says="never printed"), environment, tmp_path)
