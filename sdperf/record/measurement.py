@@ -103,8 +103,9 @@ class FreshRounds:
     Attributes:
         rounds_s: Seconds of each round; more than one only where the first took far too long.
         repeated: How many of their pictures had been drawn before, byte for byte.
-        known_again_s: Seconds of one more round of known requests, made where every fresh one took
-            too long: on a machine that has become busy it takes long too. ``None`` without one.
+        known_again_s: Seconds of the slowest round of known requests, one of which was made after
+            each fresh one that took too long: on a machine that has become busy they take long
+            too. ``None`` without one.
     """
 
     rounds_s: tuple[float, ...]

@@ -237,6 +237,9 @@ def test_killed_at_any_moment_nothing_finished_is_lost(
 ):
     """Moments are calls that sync something or measure a round, counted over the whole session."""
     pytester.makepyfile(test_bench=KILLED)
+    bench = functools.partial(
+        bench, "--sd-device=cpu"
+    )  # the session that is killed sees a Mac's GPU
     noted = pytester.path / "finished.txt"
     noted.touch()
     # The session that is killed runs elsewhere and hashes all.

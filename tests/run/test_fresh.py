@@ -22,7 +22,7 @@ def runner(*, fresh_s, known_s):
 
 @pytest.mark.parametrize(
     ("fresh_s", "known_now_s", "rounds", "is_remembered"),
-    [(1.1, 1.0, 1, False), (9.0, 1.0, MOST_FRESH + 1, True), (9.0, 8.0, MOST_FRESH + 1, False)],
+    [(1.1, 1.0, 1, False), (9.0, 1.0, 2 * MOST_FRESH, True), (9.0, 8.0, 3, False)],
     ids=["honest", "memory", "a machine that became busy"],
 )
 def test_a_known_round_tells_memory_from_a_busy_machine(
@@ -33,3 +33,16 @@ def test_a_known_round_tells_memory_from_a_busy_machine(
     assert len(asked) == rounds
     assert seen.is_remembered(1.0) is is_remembered
     assert seen.known_again_s == (None if rounds == 1 else known_now_s)
+
+
+def test_a_machine_that_is_busy_now_and_then_is_not_taken_for_memory():
+    """Every fresh round is disturbed, and one of the known ones between them."""
+    seconds = iter([9.0, 1.0, 9.0, 8.0, 9.0])
+    seen = draw_fresh(
+        [[KNOWN]],
+        lambda shares: SimpleNamespace(duration_s=next(seconds), results=[]),
+        known_s=1.0,
+        known=frozenset(),
+    )
+    assert (seen.rounds_s, seen.known_again_s) == ((9.0, 9.0, 9.0), 8.0)
+    assert not seen.is_remembered(1.0)
