@@ -157,7 +157,7 @@ class Confirmer:
         )
         if cost_s > CONTROL_SHARE * self.budget_s:
             needed_s = 10 * math.ceil(cost_s / CONTROL_SHARE / 10)
-            default_s = float(CONFIRM.default)
+            default_s = CONFIRM.parse(CONFIRM.default)
             way = (
                 f"leave {CONFIRM} out: its default of {default_s:.0f} seconds is enough"
                 if self.budget_s < default_s and needed_s <= default_s

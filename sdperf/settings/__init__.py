@@ -245,7 +245,9 @@ WARMUP: Final = Setting(
     "untimed images of each worker before them; the first call comes on top",
     "1",
 )
-TIMEOUT: Final = Setting("timeout", "SECONDS", kinds.SECONDS, "time limit of one generation", "600")
+TIMEOUT: Final = Setting(
+    "timeout", "DURATION", kinds.DURATION, "time limit of one generation", "10m"
+)
 CLUSTER: Final = Setting(
     "cluster",
     "URL",
@@ -305,7 +307,7 @@ MAX_GROWTH: Final = Setting(
 )
 MAX_LOAD: Final = Setting(
     "max-load",
-    "PERCENT+SECONDS",
+    "PERCENT+DURATION",
     kinds.START,
     "how much longer loading may take in a fresh process; a case fails when both limits are "
     "exceeded and so again in two more, five accepted sessions or more narrow them",
@@ -313,7 +315,7 @@ MAX_LOAD: Final = Setting(
 )
 MAX_FIRST_CALL: Final = Setting(
     "max-first-call",
-    "PERCENT+SECONDS",
+    "PERCENT+DURATION",
     kinds.START,
     "how much longer the first call (compilation) may take in a fresh process, judged as loading "
     "is",
@@ -368,10 +370,10 @@ PROCESSES: Final = Setting(
 )
 CONFIRM: Final = Setting(
     "confirm",
-    "SECONDS",
-    kinds.or_unit(kinds.number(0, 1e9, "seconds")),
+    "DURATION",
+    kinds.duration(takes_zero=True),
     "time for measuring suspicious cases again before they fail; 0 judges without",
-    "900",
+    "15m",
 )
 BASELINES: Final = Setting(
     "baselines",

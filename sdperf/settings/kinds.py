@@ -25,6 +25,9 @@ AUTO: Final = "auto"
 MOST_COUNTED: Final = 1_000_000
 """The largest number of rounds or images that a setting accepts."""
 
+MOST_SECONDS: Final = 10_000 * 3600
+"""The longest duration that a setting accepts; a thread can wait ten times as long."""
+
 MOST_CHARACTERS: Final = 4096
 """The most characters of a setting's text; no path of a system is longer."""
 
@@ -33,7 +36,8 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _LORA: Final = re.compile(
     r"(?P<file>[^:,]+\.safetensors)(:(?P<scale>-?[0-9.]{1,18}))?(?P<fused>:fused)?", re.IGNORECASE
 )
-_NUMBER: Final = r"\s*([0-9.]{1,18})\s*"
+_DIGITS: Final = r"[0-9.]{1,18}"
+_NUMBER: Final = rf"\s*({_DIGITS})\s*"
 _SIZE: Final = rf"{_NUMBER}([KMG]iB)\s*"
 
 
@@ -89,17 +93,21 @@ def number(least: float, most: float, unit: str = "a number") -> Kind[float]:
 
 def positive(unit: str) -> Kind[float]:
     """Return the kind of finite numbers above 0."""
-    return _make(f"{unit} above 0", _above_zero, format_number)
+    return _make(f"{unit} above 0", _require_positive, format_number)
 
 
-def or_unit(kind: Kind[float]) -> Kind[float]:
-    """Return the kind of seconds that also takes a duration with its unit."""
+def duration(*, takes_zero: bool = False) -> Kind[float]:
+    """Return the kind of durations, in seconds: without a unit they are typed in seconds."""
 
-    def find(text: str) -> float:
-        has_unit = text.endswith(tuple(_SECONDS))
-        return kind.parse(format_number(DURATION.parse(text)) if has_unit else text)
+    def find(text: str) -> float | None:
+        found = re.fullmatch(rf"({_DIGITS}(?:[eE][+-]?[0-9]{{1,2}})?)\s*([smh]?)", text, re.ASCII)
+        value = None if found is None else float(found[1]) * _SECONDS[found[2] or "s"]
+        is_fit = value is not None and value <= MOST_SECONDS and (takes_zero or value > 0)
+        return value if is_fit else None
 
-    return _make(f"{kind.expected}, or with a unit, such as 15m", find, format_number)
+    words = "seconds, or with a unit such as 90s, 15m or 2h"
+    least = "0 or more" if takes_zero else "above 0"
+    return _make(f"{words}; {least}, at most {MOST_SECONDS // 3600}h", find, format_duration)
 
 
 def or_word(word: str, kind: Kind[float]) -> Kind[float | str]:
@@ -184,11 +192,6 @@ def _find_joules(text: str) -> float | None:
     return _require_positive(found[1]) * (1000 if found[2] else 1) if found else None
 
 
-def _find_duration(text: str) -> float | None:
-    found = re.fullmatch(rf"{_NUMBER}([smh])\s*", text)
-    return _require_positive(found[1]) * _SECONDS[found[2]] if found else None
-
-
 def _find_share(text: str) -> float | None:
     percent = _require_positive(text.removesuffix("%"))
     # 0.03 may be meant as three per cent or as three hundredths of a per cent.
@@ -203,18 +206,14 @@ def _find_growth(text: str) -> tuple[float, int] | None:
 
 
 def _find_start(text: str) -> tuple[float, float] | None:
-    found = re.fullmatch(rf"{_NUMBER}%\s*\+{_NUMBER}s\s*", text)
-    return (_require_positive(found[1]) / 100, _require_positive(found[2])) if found else None
-
-
-def _above_zero(text: str) -> float | None:
-    value = float(text)
-    return value if 0 < value < math.inf else None
+    share, _, added = text.partition("+")
+    found = re.fullmatch(rf"{_NUMBER}%\s*", share)
+    return (_require_positive(found[1]) / 100, DURATION.parse(added)) if found else None
 
 
 def _require_positive(text: str) -> float:
-    value = _above_zero(text)
-    if value is None:
+    value = float(text)
+    if not 0 < value < math.inf:
         raise ValueError(text)
     return value
 
@@ -232,6 +231,18 @@ def format_number(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
+def format_duration(duration_s: float) -> str:
+    """Write a duration in the largest unit of which it is a whole number, else in seconds.
+
+    >>> format_duration(5400), format_duration(7200), format_duration(2.5), format_duration(0)
+    ('90m', '2h', '2.5s', '0s')
+    """
+    for unit in ("h", "m"):
+        if duration_s and not duration_s % _SECONDS[unit]:
+            return f"{duration_s / _SECONDS[unit]:.0f}{unit}"
+    return f"{format_number(duration_s)}s"
+
+
 PIXELS: Final = _make(
     "WIDTHxHEIGHT in pixels, multiples of 8, such as 512x512",
     _find_size,
@@ -241,27 +252,19 @@ EDGE: Final = whole(8, 65_536, step=8)
 """Width or height of an image, in pixels."""
 
 SHARE: Final = _make(
-    "a percentage above 0, such as 3%",
-    _find_share,
-    lambda share: f"{share * 100:g}%",
+    "a percentage above 0, such as 3%", _find_share, lambda share: f"{share * 100:g}%"
 )
 """A percentage, as a fraction."""
 
 BYTES: Final = _make("a size in KiB, MiB or GiB, such as 256KiB", _find_bytes)
 JOULES: Final = _make("joules above 0, such as 300J or 1.5kJ", _find_joules)
-DURATION: Final = _make(
-    "a duration above 0 with its unit, such as 90s, 10m or 1h",
-    _find_duration,
-    lambda duration_s: f"{format_number(duration_s)}s",
-)
+DURATION: Final = duration()
 """A duration, in seconds."""
-
-SECONDS: Final = or_unit(positive("seconds"))
 
 GROWTH: Final = _make("a percentage and a size, such as 10%+64MiB", _find_growth)
 """Growth of memory, as a fraction and bytes."""
 
-START: Final = _make("a percentage and seconds, such as 50%+2s", _find_start)
+START: Final = _make("a percentage and a duration, such as 50%+2s", _find_start)
 """Growth of a start, as a fraction and seconds."""
 
 NAMES: Final = _make(
@@ -314,10 +317,8 @@ def _find_loras(text: str) -> str:
     return text
 
 
-LORA: Final = _make(
-    "FILE.safetensors[:SCALE][:fused], such as style.safetensors:0.8, SCALE not 0, a comma list",
-    _find_loras,
-)
+_LORA_WORDS: Final = "FILE.safetensors[:SCALE][:fused], such as style.safetensors:0.8, SCALE not 0"
+LORA: Final = _make(f"{_LORA_WORDS}, a comma list", _find_loras)
 
 
 def _find_history(text: str) -> str | None:

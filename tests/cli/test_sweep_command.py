@@ -396,7 +396,7 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(
         (("--python-package", "planted-sd", "--anchor", "9"), "--anchor is none of the versions"),
         (("--python-package", "planted-sd", "--dense"), "--dense needs --every"),
         (("--python-package", "planted-sd", "--every", "0"), "--every cannot be used; got: 0"),
-        (("--python-package", "planted-sd", "--budget", "8"), "--budget cannot be used; got: 8"),
+        (("--python-package", "planted-sd", "--budget", "8d"), "--budget cannot be used; got: 8d"),
         (("--python-package", "planted-sd", "--with", "a b c"), "--with cannot be used"),
         (("--python-package", "planted-sd", "--pip-option", "'"), "--pip-option cannot be used"),
         (("--python-package", "planted-sd", "--set", "precision=fp8"), "precision cannot be used"),

@@ -6,9 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdperf.settings import GUIDANCE, OPTIMISATIONS, SEED, SIZE, STEPS, THREADS, kinds
+from sdperf.settings import (
+    BUDGET,
+    CONFIRM,
+    GUIDANCE,
+    MAX_FIRST_CALL,
+    MAX_LOAD,
+    OPTIMISATIONS,
+    OPTIONS,
+    SEED,
+    SIZE,
+    SOAK,
+    STEPS,
+    THREADS,
+    TIMEOUT,
+    kinds,
+)
 
-MAYBE = kinds.or_unit(kinds.number(0, 1e9, "seconds"))
+MAYBE = kinds.duration(takes_zero=True)
 MEANT = [
     (kinds.whole(1, 10), " 7 ", 7),
     (kinds.EDGE, "64", 64),
@@ -24,12 +39,18 @@ MEANT = [
     (kinds.SHARE, "0.3%", 0.003),
     (kinds.BYTES, "256KiB", 2**18),
     (kinds.DURATION, "10m", 600.0),
-    (kinds.SECONDS, "1e-3", 0.001),
-    (kinds.SECONDS, "15m", 900.0),
+    (kinds.DURATION, "90", 90.0),
+    (kinds.DURATION, "90s", 90.0),
+    (kinds.DURATION, "2.5 h", 9000.0),
+    (kinds.DURATION, "1e-3", 0.001),
+    (kinds.DURATION, "10000h", 3.6e7),
     (MAYBE, "0", 0.0),
+    (MAYBE, "0s", 0.0),
     (MAYBE, "60s", 60.0),
     (kinds.GROWTH, "10% + 64MiB", (0.1, 2**26)),
     (kinds.START, "50%+2s", (0.5, 2.0)),
+    (kinds.START, "50% + 2", (0.5, 2.0)),
+    (kinds.START, "50%+1m", (0.5, 60.0)),
     (kinds.text(), " as it is ", " as it is "),
     (kinds.CLUSTER, "tls://host:8786", "tls://host:8786"),
     (kinds.HISTORY, "off", "off"),
@@ -47,11 +68,10 @@ REFUSED = [
     (kinds.SHARE, ("0", "-3%", "nan", "many", "inf", "3%%", "0.03")),
     (kinds.BYTES, ("6", "0KiB", "1.2.3MiB", "5MB")),
     (kinds.JOULES, ("300", "0J", "J")),
-    (kinds.DURATION, ("10", "0s", "10d")),
-    (kinds.SECONDS, ("0", "0s", "-1", "nan", "inf", "10d", "", "s")),
-    (MAYBE, ("0s", "-1", "nan", "inf", "1e10", "10d", "999999h")),
+    (kinds.DURATION, ("0", "0s", "-1", "-1s", "nan", "inf", "10d", "", "s", "10001h", "\u0663")),
+    (MAYBE, ("-1", "nan", "inf", "1e10", "10d", "999999h", "")),
     (kinds.GROWTH, ("10%", "0%+64MiB", "10%+0MiB", "10+64MiB")),
-    (kinds.START, ("50%", "50%+2", "0%+2s")),
+    (kinds.START, ("50%", "50%+", "50%+0s", "50%+2d", "0%+2s", "50+2s")),
     (kinds.text(), ("", "  ", "a\nb", "a" * 4097)),
     (kinds.CLUSTER, ("host:8786", "tcp://host", "tcp://a/b:1")),
     (kinds.HISTORY, ("mysql://x/y", "-x")),
@@ -82,7 +102,16 @@ def test_what_is_written_is_read_back(steps, scale):
     assert math.isclose(GUIDANCE.parse(GUIDANCE.format(scale)), scale, abs_tol=1e-9)
     size = (8 * (1 + steps % 4096), 8 * (1 + steps % 77))
     assert SIZE.parse(SIZE.format(size)) == size
+    assert kinds.DURATION.parse(kinds.DURATION.format(steps / 8)) == steps / 8
     assert kinds.SHARE.parse(kinds.SHARE.format(steps / 10_000)) == pytest.approx(steps / 10_000)
+
+
+def test_every_option_that_takes_a_duration_takes_seconds_without_a_unit_and_with_one():
+    timed = [one for one in OPTIONS if "DURATION" in one.metavar]
+    assert {BUDGET, CONFIRM, MAX_FIRST_CALL, MAX_LOAD, SOAK, TIMEOUT} == set(timed)
+    for one in timed:
+        share = "50%+" if one in (MAX_FIRST_CALL, MAX_LOAD) else ""
+        assert one.parse(f"{share}90") == one.parse(f"{share}90s") == one.parse(f"{share}1.5m")
 
 
 def test_settings_are_spelled_for_each_of_their_readers():

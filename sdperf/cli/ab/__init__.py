@@ -17,7 +17,7 @@ from sdperf.cli.shared.measuring import (
     read_shared_options,
 )
 from sdperf.cli.shared.options import (
-    SECONDS,
+    DURATION,
     add_format,
     add_option,
     add_strictness,
@@ -115,7 +115,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
     add_measuring_options(group)
     add_option(group, "--looks", _LOOKS, "blocks to look after", metavar="LIST", shown="4,6,9,12")
-    add_option(group, "--time", SECONDS, "begin no block after this long", metavar="SECONDS")
+    add_option(group, "--time", DURATION, "begin no block after this long", metavar="DURATION")
     group.add_argument(
         "--no-control", action="store_true", help="do not compare A with itself first"
     )

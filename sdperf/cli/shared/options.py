@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COUNT: Final = kinds.whole()
-SECONDS: Final = kinds.SECONDS
+DURATION: Final = kinds.DURATION
 SCORE: Final = kinds.number(-1, 1, "an SSIM")
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from sdperf.cli.shared.options import (
     COUNT,
+    DURATION,
     SCORE,
-    SECONDS,
     Options,
     add_guards,
     add_option,
@@ -171,7 +171,7 @@ def _add_limits(group: Options) -> None:
         metavar="BITS",
         shown="0.5",
     )
-    add_option(group, "--max-seconds", SECONDS, "of an image", metavar="S")
+    add_option(group, "--max-seconds", DURATION, "of an image", metavar="DURATION")
     add_option(group, "--max-memory", kinds.BYTES, "peak", metavar="SIZE")
 
 
