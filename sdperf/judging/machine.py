@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from sdperf.errors import RecordError
+from sdperf.judging.session.failing import explain_nothing_compared, is_failed
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.environment import Environment
@@ -177,10 +178,19 @@ class JudgedMachine:
     notes: tuple[str, ...] = ()
 
     @property
-    def outcomes(self) -> list[Outcome]:
-        """Every case's outcome, and that of all together."""
-        outcomes = [case.verdict.outcome for case in self.cases]
-        return outcomes if self.suite is None else [*outcomes, self.suite.outcome]
+    def nothing_compared(self) -> str | None:
+        """Why the run fails, where no case could be compared; ``None`` where one was."""
+        timed = (case.verdict for case in self.cases if case.rounds_s)
+        return explain_nothing_compared(timed, [base.name for base in self.bases])
+
+    def is_failed(self, *, strict: bool = False) -> bool:
+        """Tell whether anything failed or, if strict, stayed open; also where nothing was compared.
+
+        Args:
+            strict: Whether open answers fail.
+        """
+        verdicts = [case.verdict for case in self.cases]
+        return is_failed(verdicts, self.suite, strict=strict) or self.nothing_compared is not None
 
 
 def parse_reported_run(name: str, document: Mapping[str, Any]) -> ReportedRun:

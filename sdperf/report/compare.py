@@ -59,8 +59,9 @@ def format_comparison_table(comparison: SavedComparison) -> list[Line]:
             lines += wrap_line(text, colour_of(finding.outcome))
             if finding.next_step is not None:
                 lines += wrap_line(join_step("    next: ", finding.next_step), "")
-    absent = describe_absent(comparison)
+    absent, nothing = describe_absent(comparison), comparison.nothing_compared
     lines += [] if absent is None else wrap_line(absent, "yellow")
+    lines += [] if nothing is None else wrap_line(nothing, "red")
     lines += [line for name in comparison.itself for line in wrap_line(describe_itself(name), "")]
     lines.append(Line(_count(comparison)))
     return lines
@@ -106,8 +107,8 @@ def format_comparison_markdown(comparison: SavedComparison) -> str:
     suite = comparison.suite
     if suite is not None:
         lines += ["", f"Suite: **{suite.outcome.value}** {escape_markdown(suite.reason)}"]
-    absent = describe_absent(comparison)
-    lines += [] if absent is None else ["", escape_markdown(absent)]
+    for told in (describe_absent(comparison), comparison.nothing_compared):
+        lines += [] if told is None else ["", escape_markdown(told)]
     for name in comparison.itself:
         lines += ["", escape_markdown(describe_itself(name))]
     return "\n".join([*lines, "", _count(comparison), ""])

@@ -124,6 +124,30 @@ def test_an_accepted_run_is_never_compared_with_itself(quick, tmp_path, monkeypa
     assert main(["compare", str(session), str(head), "--strict"]) == 1
 
 
+def with_steps(document, steps, only=""):
+    """Return the run as if its cases had been asked for another number of steps."""
+    for benchmark in document["benchmarks"]:
+        if only in benchmark["fullname"]:
+            benchmark["extra_info"]["sdperf"]["workload"]["num_inference_steps"] = steps
+    return document
+
+
+def test_what_compared_nothing_fails(quick, runs, tmp_path, capsys):
+    other = str(save(tmp_path, with_steps(real_run(), 7), "other.json"))
+    said = "nothing was compared: before.json cannot judge any of the 12 cases; the reasons are"
+    assert main(["compare", runs[0], other]) == 1
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", runs[0], other, "--format", "markdown"]) == 1
+    assert said in capsys.readouterr().out
+    assert main(["report", runs[0], other, "-o", "other.html"]) == 0
+    capsys.readouterr()
+    assert main(["replay", "other.html"]) == 1
+    assert said in " ".join(capsys.readouterr().out.split())
+    some = str(save(tmp_path, with_steps(real_run(), 7, "test_latency"), "some.json"))
+    assert main(["compare", runs[0], some]) == 0
+    assert "nothing was compared" not in capsys.readouterr().out
+
+
 def test_figures_are_written_as_files_that_open(runs, tmp_path, capsys):
     assert main(["figures", runs[1], "-o", "figures"]) == 0
     names = {path.name for path in (tmp_path / "figures").iterdir()}

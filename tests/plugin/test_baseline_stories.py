@@ -136,13 +136,14 @@ def test_another_fingerprint_shows_the_nearest_for_information(
     monkeypatch.setattr(Suite, "environment", lambda suite: moved(environment(suite)))
     script.seconds[1] = 9.0
     elsewhere = bench("--benchmark-compare")
-    assert elsewhere.ret == 0
+    assert elsewhere.ret == 1
     assert re.search(r"no baseline of this machine:\s+\S*another-chip", elsewhere.stdout.str())
     elsewhere.stdout.fnmatch_lines(
         [
             "nearest baselines, for information:*",
             "*2 cases took*not judged",
             "compared with 0001*",
+            "nothing was compared: *",
             "INCOMPARABLE  latency*, throughput*",
             "*measured on*",
         ]

@@ -127,10 +127,18 @@ def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench, script):
 
 def test_another_workload_under_the_same_name_is_incomparable(bench, script):
     bench("--benchmark-autosave")
-    changed = bench("--benchmark-compare", steps=3)
-    assert changed.ret == 0
-    changed.stdout.no_fnmatch_line("nothing was compared*")
-    changed.stdout.fnmatch_lines(["INCOMPARABLE  latency*", "*workload: steps was 2 and is 3"])
+    changed = bench("--benchmark-compare", "--benchmark-autosave", steps=3)
+    assert changed.ret == 1
+    changed.stdout.no_fnmatch_line("nothing was compared: --benchmark-autosave*")
+    changed.stdout.fnmatch_lines(
+        [
+            "nothing was compared: * cannot judge any of the 2 cases; *",
+            "INCOMPARABLE  latency*",
+            "*workload: steps was 2 and is 3",
+        ]
+    )
+    # Nothing failed in it, so it was saved, and the next one can be compared.
+    assert bench("--benchmark-compare", steps=3).ret == 0
 
 
 def test_a_renamed_case_has_no_baseline(bench, pytester, script):

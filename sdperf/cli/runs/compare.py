@@ -42,8 +42,8 @@ sdperf. With five or more the statistical gate binds; before that only gross slo
 second over the first) and "ratio_beside_others", from which what all cases have in common is taken
 out: a case is judged by that one. Unknown is null.
 
-exit status: 0 nothing failed, 1 a regression (with --strict: or an answer is open),
-2 a file or the command line cannot be used
+exit status: 0 nothing failed, 1 a regression, or no case could be compared (with --strict: or an
+answer is open), 2 a file or the command line cannot be used
 
 examples:
   sdperf compare before.json after.json

@@ -29,8 +29,8 @@ What the numbers inside the report tell is judged again, as the session did. Wha
 (images, dead workers) and what it settled by measuring again is taken from its record. Nothing in
 the file is run.
 
-exit status: 0 nothing failed, 1 a regression (with --strict: or an answer is open),
-2 the file is no report, a damaged one, or holds no run
+exit status: 0 nothing failed, 1 a regression, or no case could be compared (with --strict: or an
+answer is open), 2 the file is no report, a damaged one, or holds no run
 
 examples:
   sdperf replay report.html
@@ -79,9 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.extract is not None:
         for path in _extract([machine for machine, _ in judged], arguments.extract):
             print(f"wrote {path}")
-    outcomes = [outcome for machine, _ in judged for outcome in machine.outcomes]
-    failed = any(each.is_failure or (arguments.strict and each.is_open) for each in outcomes)
-    return 1 if failed else 0
+    return 1 if any(one.is_failed(strict=arguments.strict) for one, _ in judged) else 0
 
 
 def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
@@ -102,6 +100,8 @@ def _format(machine: JudgedMachine, said: dict[str, str]) -> list[str]:
         suite = f"suite: {machine.suite.outcome.value}  {machine.suite.reason}"
         lines += wrap_text(suite, subsequent_indent="    ")
     lines += [line.text for line in format_findings(rows)]
+    if machine.nothing_compared is not None:
+        lines += wrap_text(machine.nothing_compared, subsequent_indent="    ")
     lines.append(format_counts(rows, 0))
     now = {case.name: case.verdict.outcome.value for case in machine.cases}
     differing = [name for name in {**said, **now} if said.get(name) != now.get(name)]

@@ -25,6 +25,7 @@ from sdperf.judging.session.base import (
     judge_work,
     name_guards,
 )
+from sdperf.judging.session.failing import explain_nothing_compared, is_failed
 from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.judge import Again, judge_session
 from sdperf.judging.session.limits import Limits
@@ -93,20 +94,22 @@ class SavedComparison:
     suite: Finding | None
     itself: tuple[str, ...] = ()
 
+    @property
+    def nothing_compared(self) -> str | None:
+        """Why the comparison fails, where no case could be compared; ``None`` where one was."""
+        timed = (case.verdict for case in self.cases if case.current_s is not None)
+        return explain_nothing_compared(timed, self.bases)
+
     def is_failed(self, *, strict: bool = False, exact: bool = False) -> bool:
-        """Tell whether anything failed or, if strict, stayed open.
+        """Tell whether anything failed or, if strict, stayed open; also where nothing was compared.
 
         Args:
             strict: Whether open answers fail.
             exact: Whether an image fails that is no longer bit for bit the same.
         """
-        told = [finding.outcome for case in self.cases for finding in case.verdict.told]
-        if (exact or strict) and Outcome.CHANGED in told:
-            return True
-        outcomes = [case.verdict.outcome for case in self.cases]
-        if self.suite is not None:
-            outcomes.append(self.suite.outcome)
-        return any(one.is_failure or (strict and one.is_open) for one in outcomes)
+        verdicts = [case.verdict for case in self.cases]
+        failed = is_failed(verdicts, self.suite, strict=strict, exact=exact)
+        return failed or self.nothing_compared is not None
 
 
 def compare_sessions(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from sdperf.judging.session.failing import is_failed
 from sdperf.plugin.ending.evidence import PixelFinder, write_evidence
 from sdperf.plugin.ending.html import ReportError, write_html
 from sdperf.plugin.ending.judging import judge_live
@@ -22,7 +23,7 @@ from sdperf.plugin.ending.saving import (
     write_images,
 )
 from sdperf.plugin.exit_status import EXIT_VOID
-from sdperf.record.verdict import EVIDENCE_PATH, Outcome
+from sdperf.record.verdict import EVIDENCE_PATH
 from sdperf.settings import HTML
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def finish_session(session: pytest.Session, live: LiveSession) -> SessionOutcome
 
     Verdicts and scores go into ``extra_info``. Images are stored by content hash beside each saved
     file, and the whole run is stored as the last one, for ``sdperf baseline accept``. A run with a
-    failure exits 1, a void one 6, and neither is saved as a run to compare with.
+    failure exits 1, a void one 6, and neither is saved as a run to compare with. A run of which no
+    case could be compared exits 1 too, and is saved.
     """
     host = getattr(session.config, "_benchmarksession", None)
     live.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
@@ -75,7 +77,7 @@ def finish_session(session: pytest.Session, live: LiveSession) -> SessionOutcome
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         if live.interrupted:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
-        elif failing:
+        elif failing or (outcome.not_compared is not None and not void):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif void:
             session.exitstatus = EXIT_VOID
@@ -157,18 +159,17 @@ def close_session(session: pytest.Session, live: LiveSession) -> None:
 
 
 def is_failing(outcome: SessionOutcome, settings: Settings) -> bool:
-    """Tell whether the run fails: a case, the suite as a whole, nothing compared, nothing run.
+    """Tell whether the run fails: a case, the suite as a whole, no case in common, nothing run.
 
-    A void session leaves all timings open, and ends as void instead, also when strict.
+    A run of which no case could be compared exits 1 too, but nothing failed in it: it is saved,
+    so that the next one can be compared.
     """
-    outcomes = [row.verdict.outcome for row in outcome.rows]
-    if outcome.speed.suite is not None:
-        outcomes.append(outcome.speed.suite.outcome)
-    is_strict = settings.strict and outcome.void is None
-    if settings.exact or settings.strict:
-        told = (finding.outcome for row in outcome.rows for finding in row.verdict.told)
-        if Outcome.CHANGED in told:  # this does not depend on times: a void session fails by it too
-            return True
     if outcome.no_overlap is not None or outcome.nothing_ran is not None:
         return True
-    return any(one.is_failure or (is_strict and one.is_open) for one in outcomes)
+    return is_failed(
+        [row.verdict for row in outcome.rows],
+        outcome.speed.suite,
+        strict=settings.strict,
+        exact=settings.exact,
+        is_void=outcome.void is not None,
+    )

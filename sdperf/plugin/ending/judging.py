@@ -21,6 +21,7 @@ from sdperf.judging.session.comparison import (
     load_last_saved,
 )
 from sdperf.judging.session.confirmation import INTERRUPTED
+from sdperf.judging.session.failing import explain_nothing_compared
 from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.judge import Again, JudgedSession, judge_session, settle_case
 from sdperf.judging.session.parts import divide
@@ -108,6 +109,10 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         speed=numbers.speed,
         settled=_settle(live, numbers, tuple(rows)),
         no_overlap=no_overlap or complaint,
+        not_compared=explain_nothing_compared(
+            (row.verdict for row in rows if row.measurement is not None),
+            [one.source for one in comparison.sessions],
+        ),
         nothing_ran=_explain_nothing(live, host),
         tails_left_out=None if void is not None else explain_tails(timed),
     )

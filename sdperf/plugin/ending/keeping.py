@@ -72,8 +72,8 @@ def write_markdown(
         *outcome.speed.confirmation.notes,
         *list_closing_lines(live, outcome),
     ]
-    if outcome.no_overlap is not None:
-        notes.insert(0, outcome.no_overlap)
+    if outcome.nothing_compared is not None:
+        notes.insert(0, outcome.nothing_compared)
     text = format_run_markdown(
         RunReport(
             rows=outcome.rows,

@@ -21,7 +21,8 @@ class SessionOutcome:
         comparison: The runs that it was compared with.
         speed: The findings on its speed.
         settled: Findings on a case's speed that its saved numbers alone do not give, by id.
-        no_overlap: Why nothing was compared although a comparison was asked for.
+        no_overlap: Why what the session is compared with holds none of its cases.
+        not_compared: Why no case could be compared with what the session is compared with.
         nothing_ran: Why a session in which no case ran fails; ``None`` where it does not fail.
         tails_left_out: Why the tails of some cases were not judged; ``None`` where all were.
     """
@@ -31,8 +32,14 @@ class SessionOutcome:
     speed: SpeedVerdict
     settled: Mapping[str, SettledCase] = field(default_factory=dict)
     no_overlap: str | None = None
+    not_compared: str | None = None
     nothing_ran: str | None = None
     tails_left_out: str | None = None
+
+    @property
+    def nothing_compared(self) -> str | None:
+        """Why nothing was compared although a comparison was asked for."""
+        return self.no_overlap or self.not_compared
 
     @property
     def void(self) -> str | None:

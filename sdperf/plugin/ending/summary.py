@@ -115,8 +115,8 @@ def _format_suite(outcome: SessionOutcome) -> list[Line]:
     texts += [(note, "") for note in outcome.speed.confirmation.notes]
     if outcome.tails_left_out is not None:
         texts.append((outcome.tails_left_out, ""))
-    if outcome.no_overlap is not None:
-        texts.append((outcome.no_overlap, "red"))
+    if outcome.nothing_compared is not None:
+        texts.append((outcome.nothing_compared, "red"))
     return [
         Line(piece, colour)
         for text, colour in texts

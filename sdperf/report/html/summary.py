@@ -237,7 +237,8 @@ def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
             f"{format_quantity(len(absent), 'case')} of the earlier runs {were} not run: "
             f"{format_names(absent)}; deselected, skipped or renamed?"
         )
-    yield from (_doubt(f"{note}.") for note in machine.notes)
+    told = [] if machine.nothing_compared is None else [machine.nothing_compared]
+    yield from (_doubt(f"{note}.") for note in (*told, *machine.notes))
     yield from _list_guard_doubts(machine)
 
 

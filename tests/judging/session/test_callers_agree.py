@@ -12,12 +12,14 @@ from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.machine import judge_machine, parse_reported_run
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.session.comparison import ComparedSession, Comparison
+from sdperf.judging.session.failing import explain_nothing_compared
 from sdperf.judging.session.gate import Gate
 from sdperf.judging.session.judge import judge_session
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.recorded import RECORDED_GATES
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.measurement import MemoryUsage, Start
+from sdperf.record.verdict import Verdict
 from sdperf.report.html.raw_data import ELEMENT_ID, pack_machines, read_report
 from sdperf.run.case import CaseResult
 from sdperf.store.images import ImageStore
@@ -52,6 +54,7 @@ def make_document(sha256, chance, *, is_head):
     """Make a run; what may be wrong with one is drawn by lot."""
     benchmarks = []
     outcomes = {}
+    odd_steps = is_head and chance.random() < 0.1
     for name in CASES:
         if chance.random() < 0.08:
             continue
@@ -64,7 +67,7 @@ def make_document(sha256, chance, *, is_head):
             heavier=1.0 if plain else chance.choice((1.0, 1.5)),
             load_s=1.0 if plain else chance.choice((1.0, 9.0)),
             tail=0.0 if plain else chance.choice((0.0, 2.0)),
-            steps=chance.choice((20,) * 15 + (30,)),
+            steps=40 if odd_steps else chance.choice((20,) * 15 + (30,)),
         )
         outcomes[name] = "PASS" if is_head else chance.choice(("PASS",) * 9 + ("SLOWER",))
         benchmarks.append(make_benchmark(name, measured, outcomes[name]))
@@ -102,7 +105,9 @@ def judge_as_session(bases, head, store, png):
     for name, one in judged.items():
         latency = [numbers.speed.cases[name]] if one.held.has_history else []
         said[name] = [*latency, *one.findings, *numbers.recorded[name]]
-    return said, numbers.speed.suite
+    verdicts = [Verdict(name, tuple(one)) for name, one in said.items()]
+    nothing = explain_nothing_compared(verdicts, [one.source for one in sessions])
+    return said, numbers.speed.suite, nothing
 
 
 def numbers(findings):
@@ -135,7 +140,7 @@ def runs(tmp_path_factory):
 
 def test_every_caller_says_the_same_of_a_run(runs, tmp_path):
     found, store, png = runs
-    seen, machines, told = set(), [], []
+    seen, machines, told, silent = set(), [], [], 0
     for bases, head in found:
         named = [(f"{number}.json", one) for number, one in enumerate((*bases, head))]
         *read_bases, read_head = (
@@ -146,12 +151,18 @@ def test_every_caller_says_the_same_of_a_run(runs, tmp_path):
         machine = judge_machine([parse_reported_run(name, one) for name, one in named], Limits())
         assert of_cases(machine.cases, read_head) == said
         assert machine.suite == compared.suite
-        live, suite = judge_as_session(read_bases, read_head, store, png)
+        assert machine.nothing_compared == compared.nothing_compared
+        assert machine.is_failed() == compared.is_failed()
+        assert machine.is_failed() or compared.nothing_compared is None
+        live, suite, nothing = judge_as_session(read_bases, read_head, store, png)
+        assert nothing == compared.nothing_compared
+        silent += nothing is not None
         assert {name: numbers(one) for name, one in live.items()} == said
         assert suite == compared.suite
         seen |= {pair for one in said.values() for pair in one}
         machines.append(machine)
         told.append(said)
+    assert 0 < silent < RUNS / 2
     page = tmp_path / "report.html"
     packed = pack_machines(machines)
     page.write_text(f'<script id="{ELEMENT_ID}" type="application/json">{packed}</script>')

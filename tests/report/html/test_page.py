@@ -194,6 +194,14 @@ def test_cases_that_were_left_out_are_counted_and_are_no_change():
     assert said.startswith(f"{len(gone)} cases of the earlier runs were not run: stage[")
 
 
+def test_a_page_says_that_nothing_was_compared():
+    head = real_run()
+    for one in head["benchmarks"]:
+        one["extra_info"]["sdperf"]["workload"]["num_inference_steps"] = 7
+    said = [one.words for one in summarise(judged(real_run(), head)).sure]
+    assert any(one.startswith("nothing was compared: ") for one in said)
+
+
 def test_skipped_cases_are_counted_beside_those_that_ran_and_say_why():
     head = real_run()
     head["sdperf"]["skipped"] = {"a[1]": "slow", "a[2]": "slow", "b": "<b>foreign"}
