@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdperf.cli.shared.measuring import refuse_unsuited_names
 from sdperf.cli.shared.options import add_picture, add_setting, read_picture_asked
 from sdperf.errors import ConfigurationError, EngineError, SdperfError
 from sdperf.models.sampling import choose_sampling
@@ -95,15 +96,15 @@ def run(arguments: argparse.Namespace) -> int:
         picture=chosen.picture,
     )
     from sdperf.engines.requirements import require_installed
-    from sdperf.models.loader import find_denoiser_name, resolve_model
-    from sdperf.pipeline.optimisations.catalogue import refuse_unsuited, refuse_unusable
+    from sdperf.models.loader import resolve_model
+    from sdperf.pipeline.optimisations.catalogue import refuse_unusable
     from sdperf.run import worker
 
     kind: DeviceKind = "cpu" if arguments.device == "auto" else arguments.device
     require_installed([profile.engine], profile.optimisations, kind)
+    refuse_unsuited_names([profile.optimisations], workload.model, None)
     refuse_unusable([profile.optimisations], lambda: worker.describe_device(arguments.device))
     model = resolve_model(workload.model, pipeline_class=chosen.pipeline_class)
-    refuse_unsuited([profile.optimisations], find_denoiser_name(model))
     workload = settle_workload(workload, model.pipeline_class)
     from sdperf.run.messages import EngineShape, RoundRequest, WorkerSpec
     from sdperf.run.suite import count_cpu_threads

@@ -77,6 +77,26 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
     return Path(path)
 
 
+def find_denoiser(name: str) -> str | None:
+    """Return the class name of a model's network that denoises; no weights are fetched.
+
+    Args:
+        name: The model, as `sdperf.models.loader.resolve_model` takes it.
+
+    Returns:
+        The class; ``None`` where the model's index names none.
+
+    Raises:
+        ModelError: The model does not exist, cannot be fetched, or has no usable index.
+    """
+    where = describe_model(name)
+    try:
+        index = parse_model_index(find_index(name).read_bytes(), where)
+    except OSError as error:
+        raise ModelError(f"{where} cannot be read", got=str(error), hint=_FOLDER_HINT) from error
+    return index.find_denoiser()
+
+
 def _ask_hub(name: str) -> Exception | None:
     """Ask the hub about a model once, and return what went wrong.
 

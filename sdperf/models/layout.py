@@ -93,6 +93,11 @@ class ModelIndex:
     not_loaded: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 
+    def find_denoiser(self) -> str | None:
+        """Return the class name of the network that denoises; ``None`` where none is named."""
+        parts = {part.name: part.class_name for part in self.components}
+        return next((parts[name] for name in DENOISERS if name in parts), None)
+
 
 @dataclass(frozen=True)
 class FileSelection:

@@ -27,7 +27,6 @@ from sdperf.models.hashing import (
 from sdperf.models.headers import check_safetensors
 from sdperf.models.known_warnings import known_warnings_ignored, torchao_quiet
 from sdperf.models.layout import (
-    DENOISERS,
     INDEX_NAME,
     Component,
     ModelIndex,
@@ -283,8 +282,7 @@ def find_denoiser_name(resolved: ResolvedModel) -> str | None:
     Raises:
         ModelError: The folder is damaged, or names or brings code.
     """
-    parts = {part.name: part.class_name for part in _check_again(resolved).components}
-    return next((parts[name] for name in DENOISERS if name in parts), None)
+    return _check_again(resolved).find_denoiser()
 
 
 def find_scheduler_name(resolved: ResolvedModel) -> str | None:

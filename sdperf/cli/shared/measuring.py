@@ -7,8 +7,9 @@ import contextlib
 import importlib.metadata
 import platform
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sdperf import __version__
 from sdperf.cli.shared.options import (
@@ -26,6 +27,7 @@ from sdperf.settings import MAX_GROWTH, MAX_SLOWDOWN, ROUNDS, TIMEOUT, WARMUP, k
 if TYPE_CHECKING:
     from sdperf.ab.sides.sides import MatrixCase
     from sdperf.ab.verdict.comparison import CompareOptions
+    from sdperf.device import DeviceKind
     from sdperf.record.workload import Workload
 
 
@@ -111,16 +113,48 @@ def read_asked_run(arguments: argparse.Namespace) -> AskedRun:
         replace(case, variant=replace(case.variant, **settings.variant))
         for case in parse_cases(arguments.cases, arguments.batch)
     )
+    device = settings.device or "auto"
+    refuse_unsuited_names(
+        [case.variant.optimisations for case in cases], workload.model, settings.subject, device
+    )
     return AskedRun(
         workload=workload,
         subject=settings.subject,
-        device=settings.device or "auto",
+        device=device,
         cases=tuple(cases),
         software=_list_software(),
         pip_options=tuple(
             word for text in arguments.pip_option for word in _split_words("--pip-option", text)
         ),
     )
+
+
+def refuse_unsuited_names(
+    named: Sequence[Sequence[str]], model: str, subject: str | None, device: str = "auto"
+) -> None:
+    """Refuse sets of optimisations that cannot run, before anything is installed or loaded.
+
+    The model's index is looked at only where an answer depends on it.
+
+    Args:
+        named: The sets that were named.
+        model: The model, as a user names it.
+        subject: ``module:function`` that makes the pipeline, whose network is unknown.
+        device: A choice of the setting ``device``; ``auto`` is found out by the workers.
+
+    Raises:
+        ConfigurationError: One cannot be used with the network of this model, or on the device.
+        ModelError: The model does not exist or cannot be fetched.
+    """
+    from sdperf.pipeline.optimisations import catalogue
+
+    if subject is None and any(map(catalogue.depends_on_denoiser, named)):
+        from sdperf.models.finding import find_denoiser
+
+        catalogue.refuse_unsuited(named, find_denoiser(model))
+    if device != "auto":
+        for names in named:
+            catalogue.check_device(names, cast("DeviceKind", device))
 
 
 def _split_words(option: str, text: str) -> list[str]:

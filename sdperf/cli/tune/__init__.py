@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdperf.cli.shared.measuring import refuse_unsuited_names
 from sdperf.cli.shared.options import read_picture_asked
 from sdperf.cli.shared.output import (
     check_output_files,
@@ -23,7 +24,7 @@ from sdperf.outputs import Output, check_outputs
 from sdperf.run.interruption import ended_like_interrupted
 
 if TYPE_CHECKING:
-    from sdperf.record.workload import InputPicture
+    from sdperf.tune.question.asking import Asked
     from sdperf.tune.study.study import TuningStudy
     from sdperf.tune.summary import StudySummary
     from sdperf.tune.trial.rig import LiveRig
@@ -108,7 +109,7 @@ def search(arguments: argparse.Namespace) -> StudySummary:
     from sdperf.models.loader import resolve_model
     from sdperf.run.pool import WorkerPool
     from sdperf.run.suite import count_cpu_threads
-    from sdperf.tune.question.asking import choose_for_study
+    from sdperf.tune.question.asking import choose_for_study, list_named_optimisations
     from sdperf.tune.study.opening import find_study
     from sdperf.tune.study.storage import locate_storage
     from sdperf.tune.summary import summarise_study
@@ -124,6 +125,8 @@ def search(arguments: argparse.Namespace) -> StudySummary:
     picture = choose_for_study(
         model, read_picture_asked(arguments), stored, is_subject=subject is not None
     )
+    asked = read_asked(arguments, picture.picture)
+    refuse_unsuited_names(list_named_optimisations(asked), model, subject)
     rig = LiveRig(
         resolve_model(model, pipeline_class=picture.pipeline_class),
         device=arguments.device or ("auto" if stored is None else stored.device_kind),
@@ -135,7 +138,7 @@ def search(arguments: argparse.Namespace) -> StudySummary:
     with ended_like_interrupted():
         try:
             view.announce(f"loading {model}")
-            study = open_study(arguments, rig, known, picture.picture)
+            study = open_study(arguments, rig, known, asked)
             if study.count_ended() < arguments.trials:
                 view.announce("drawing the reference")
                 references = draw_references(study.question, rig)
@@ -163,7 +166,7 @@ def open_study(
     arguments: argparse.Namespace,
     rig: LiveRig,
     known: TuningStudy | None,
-    picture: InputPicture | None = None,
+    asked: Asked,
 ) -> TuningStudy:
     """Join the existing study, or begin it with the typed question.
 
@@ -171,7 +174,7 @@ def open_study(
         arguments: The command line.
         rig: Runs the trials.
         known: The existing study; ``None`` without one.
-        picture: The choice from the typed task and picture.
+        asked: What was typed.
 
     Raises:
         ConfigurationError: The typed question differs from the study's, or the study is of another
@@ -182,23 +185,21 @@ def open_study(
     from sdperf.tune.study.opening import begin_study, check_machine, check_question
     from sdperf.tune.study.storage import locate_storage
 
-    asked, device = make_question(
-        read_asked(arguments, picture), rig, None if known is None else known.question
-    )
+    question, device = make_question(asked, rig, None if known is None else known.question)
     machine = collect_environment(
         device_kind=device.kind, device_name=device.name, gpu_cores=device.gpu_cores
     ).fingerprint()
     if known is None:
         url = locate_storage(arguments.storage, Path.cwd())
-        return begin_study(url, arguments.study, asked, machine)
+        return begin_study(url, arguments.study, question, machine)
     check_machine(known, machine)
     check_question(
         known,
         arguments.study,
-        asked,
+        question,
         hint="leave those options out to go on with it, or begin another: --study NAME",
     )
-    known.question = asked
+    known.question = question
     return known
 
 

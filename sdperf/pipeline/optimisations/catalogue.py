@@ -240,6 +240,12 @@ def refuse_unsuited(named: Iterable[Sequence[str]], denoiser: str | None) -> Non
             )
 
 
+def depends_on_denoiser(names: Sequence[str]) -> bool:
+    """Tell whether any of these optimisations is refused with some class of network."""
+    chosen = [OPTIMISATIONS[name] for name in names if name in OPTIMISATIONS]
+    return any(one.transformers_only or one.denoisers is not None for one in chosen)
+
+
 def depends_on_device(names: Sequence[str]) -> bool:
     """Tell whether any of these optimisations is refused on some device."""
     chosen = [OPTIMISATIONS[name] for name in names if name in OPTIMISATIONS]

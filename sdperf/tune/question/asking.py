@@ -69,7 +69,7 @@ def make_question(
     Raises:
         ConfigurationError: A part of the question is not possible here.
     """
-    named = _list_named(asked)
+    named = list_named_optimisations(asked)
     kind: DeviceKind = "cpu" if rig.device == "auto" else cast("DeviceKind", rig.device)
     engines = _list_engines(asked, stored)
     require_installed(engines, [name for names in named for name in names], kind)
@@ -98,7 +98,7 @@ def make_question(
     ), abilities.device
 
 
-def _list_named(asked: Asked) -> list[Sequence[str]]:
+def list_named_optimisations(asked: Asked) -> list[Sequence[str]]:
     """List the sets of optimisations that were typed: the default's, and each that is searched."""
     default = parse_settings(asked.default).variant.get(OPTIMISATIONS.name, ())
     searched = read_switches(asked.search.get(OPTIMISATIONS.name, ()))
