@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
+import socket
 import statistics
 import threading
 import time
@@ -37,6 +38,7 @@ START_LEAD_S: Final = 0.1
 ten milliseconds."""
 
 _CONNECT_SPARE_S: Final = 2.0
+_PROBE_S: Final = 1.0
 _PINGS: Final = 9
 _POLL_S: Final = 0.5
 _RESTART_S: Final = 30.0
@@ -354,21 +356,37 @@ def _connect(url: str, connect_s: float) -> Any:
             f"{CLUSTER} needs dask.distributed, which is not installed",
             hint=f"pip install 'sdperf[{EXTRA}]'",
         ) from error
+    client: Any = Client.__new__(Client)
+    begin: Callable[..., None] = client.__init__
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions; sdperf checks them with a message
-            client: Any = Client
-            return _within(
+            _within(
                 connect_s + _CONNECT_SPARE_S,
-                lambda: client(url, timeout=connect_s, set_as_default=False),
+                lambda: begin(url, timeout=connect_s, set_as_default=False),
             )
-    except Exception as error:  # for any reason: a wrong certificate, another protocol
+        return client
+    except BaseException as error:  # for any reason: a wrong certificate, another protocol
+        # Else it says goodbye when it is collected, to nobody, for twice the time limit.
+        client.status = "closed"
+        if not isinstance(error, Exception):
+            raise
         raise ConfigurationError(
             "no Dask scheduler answers",
-            got=f"{url}: {type(error).__name__}{_explain_tls(url)}",
+            got=f"{url}: {_name_cause(url, error)}{_explain_tls(url)}",
             expected=f"an answer within {connect_s:g} s",
             hint=f"start one: {_START}",
         ) from error
+
+
+def _name_cause(url: str, error: BaseException) -> str:
+    """Say what lies at an address, since dask's last try seldom tells why the first one failed."""
+    host, _, port = url.partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PROBE_S).close()
+    except OSError as refused:
+        return refused.strerror or str(refused)
+    return f"what takes the connection answers as no scheduler does ({type(error).__name__})"
 
 
 def _within(limit_s: float, work: Callable[[], T]) -> T:

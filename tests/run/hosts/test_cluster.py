@@ -1,5 +1,6 @@
 """Workers on a Dask cluster: a real scheduler and two worker processes on loopback."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -201,8 +202,44 @@ def test_no_scheduler_is_one_message():
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(ConfigurationError, match="no Dask scheduler answers") as caught:
             Cluster(url, connect_s=1)
-    assert url in str(caught.value)
+    assert f"{url}: Connection refused" in str(caught.value)
     assert "dask scheduler" in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9, None])
+def test_what_is_no_scheduler_is_one_message_and_nobody_says_goodbye_to_it(answer, monkeypatch):
+    made, begin = [], distributed.Client.__init__
+
+    def note(client, *arguments, **options):
+        made.append(client)
+        begin(client, *arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, "__init__", note)
+    accepted, ended = [], threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            with contextlib.suppress(OSError):  # nobody came, or who came left
+                accepted.append(listener.accept()[0])
+                if answer is not None:
+                    accepted[-1].sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.02)
+        server = threading.Thread(target=serve)
+        server.start()
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with pytest.raises(ConfigurationError, match="no Dask scheduler answers") as caught:
+                Cluster(url, connect_s=0.2)
+        finally:
+            ended.set()
+            server.join()
+            for one in accepted:
+                one.close()
+    assert f"{url}: what takes the connection answers as no scheduler does" in str(caught.value)
+    # When one is collected that is not closed, it says goodbye for twice the time limit.
+    assert [one.status for one in made] == ["closed"]
 
 
 def test_a_missing_package_is_named(monkeypatch):
