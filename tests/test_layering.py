@@ -18,6 +18,7 @@ LAYERS = {
     "streams": 0,
     "suite": 0,
     "shell": 1,
+    "waiting": 0,
     "git": 2,
     "leftovers": 1,
     "outputs": 1,

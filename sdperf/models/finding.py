@@ -7,7 +7,7 @@ import glob
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sdperf.errors import ModelError
 from sdperf.models.added.single_file import SUFFIXES, find_base, is_single_file
@@ -20,9 +20,17 @@ from sdperf.models.layout import (
 from sdperf.record.workload import EMBEDDED
 from sdperf.settings import MODEL
 from sdperf.shell import join_command
+from sdperf.urls import mask_url
+from sdperf.waiting import run_within
 
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
 _HUB_TIMEOUT_S: Final = 10.0
+_HUB_LIMIT_S: Final = 15.0
+"""Seconds to wait for the hub's first answer, as long as ``HF_HUB_ETAG_TIMEOUT`` asks for less."""
+
+_SLOWNESS: Final = {"TimeoutException", "Timeout", "TimeoutError"}
+"""Names of errors of an answer that does not come, in the clients that hub versions use."""
+
 _CONNECTION_FAILURES: Final = {"ConnectError", "ConnectTimeout", "ConnectionError"}
 """Names of errors of a connection that was never made, in the clients that hub versions use."""
 
@@ -55,8 +63,12 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
         return find_folder(name, offline=True) / INDEX_NAME
     import huggingface_hub
 
-    refusal = _ask_hub(name)
-    is_unreachable = refusal is not None and _is_unconnected(refusal)
+    refusal = None
+    try:
+        _ask_hub(name)
+    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
+        refusal = error
+    is_unreachable = refusal is not None and (_is_unconnected(refusal) or _is_slow(refusal))
 
     def fetch(file: str) -> str:
         return huggingface_hub.hf_hub_download(
@@ -97,20 +109,31 @@ def find_denoiser(name: str) -> str | None:
     return index.find_denoiser()
 
 
-def _ask_hub(name: str) -> Exception | None:
-    """Ask the hub about a model once, and return what went wrong.
+def _ask_hub(name: str) -> Any:
+    """Ask the hub about a model once, and return its description.
 
-    Without a connection a download tries for half a minute before it says so. Whatever else goes
-    wrong, a slow answer included, is left to the download, which tries again. Where it fails too it
-    says no more than that the cache has no such file.
+    Without a connection a download tries for half a minute before it says so, and for two minutes
+    where a hub takes the connection and says nothing. Whatever else goes wrong is left to the
+    download, which tries again. Where it fails too it says no more than that the cache has no such
+    file.
     """
     import huggingface_hub
 
-    try:
-        huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
-        return error
-    return None
+    limit_s = _read_limit_s()
+    api = huggingface_hub.HfApi()
+    return run_within(limit_s, lambda: api.model_info(name, timeout=limit_s), "sdperf-hub")
+
+
+def _read_limit_s() -> float:
+    """Return how long to wait for the hub's first answer."""
+    from huggingface_hub import constants
+
+    return max(_HUB_LIMIT_S, float(constants.HF_HUB_ETAG_TIMEOUT))
+
+
+def _is_slow(error: Exception) -> bool:
+    """Tell whether the hub did not answer in time."""
+    return bool({kind.__name__ for kind in type(error).__mro__} & _SLOWNESS)
 
 
 def _is_unconnected(error: Exception) -> bool:
@@ -214,7 +237,7 @@ def _fetch(name: str, *, offline: bool) -> Path:
     if offline:
         return _cached(name, None)
     try:
-        info = huggingface_hub.HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+        info = _ask_hub(name)
     except Exception as error:  # noqa: BLE001  the HTTP client differs between hub versions
         return _cached(name, error)
     names = [file.rfilename for file in info.siblings or ()]
@@ -256,7 +279,7 @@ def _cached(name: str, reason: Exception | None) -> Path:
 
 
 def _fetch_failure(name: str, error: Exception) -> ModelError:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     where = f"{describe_model(name)} is not a local folder, and"
     if isinstance(error, errors.GatedRepoError):
@@ -277,6 +300,15 @@ def _fetch_failure(name: str, error: Exception) -> ModelError:
             hint="with a network: "
             + join_command(["hf", "download", name])
             + f"; or give {MODEL} a folder",
+        )
+    if _is_slow(error):
+        return ModelError(
+            f"{where} the hub does not answer in time",
+            got=f"no answer from {mask_url(constants.ENDPOINT)}",
+            expected=f"one within {_read_limit_s():g} s, or the model in the hub's cache",
+            hint=f"give {MODEL} a local folder, or download it where the hub answers: "
+            + join_command(["hf", "download", name])
+            + "; then HF_HUB_OFFLINE=1 asks nobody. HF_HUB_ETAG_TIMEOUT=60 waits for a minute",
         )
     return ModelError(
         f"{where} it could not be fetched from the hub",

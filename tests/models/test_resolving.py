@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -367,7 +368,7 @@ class FakeHub:
 
     def __init__(self, source, cache, monkeypatch):
         self.source, self.cache = source, cache
-        self.asked, self.files = [], []
+        self.asked, self.files, self.limits_s = [], [], []
         self.failure = None
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.hf_hub_download)
@@ -377,6 +378,7 @@ class FakeHub:
         if self.failure is not None:
             raise self.failure
         assert 0 < timeout <= 60
+        self.limits_s.append(timeout)
         files = [path for path in sorted(self.source.rglob("*")) if path.is_file()]
         names = [path.relative_to(self.source).as_posix() for path in files]
         return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
@@ -459,8 +461,16 @@ class ConnectError(Exception):
     """The name of what the HTTP clients of newer hub versions raise without a network."""
 
 
-class ReadTimeout(Exception):
+class TimeoutException(Exception):
+    """The name of what they raise where something takes too long."""
+
+
+class ReadTimeout(TimeoutException):
     """The name of what they raise where the answer is slow."""
+
+
+class ServerError(Exception):
+    """Something else."""
 
 
 @pytest.mark.parametrize(
@@ -478,14 +488,14 @@ def test_without_a_network_no_download_is_tried_which_would_wait_for_one(hub, fa
     assert hub.files[1:] == [("model_index.json", True), ("x.json", True)]
 
 
-def test_a_slow_or_strange_answer_leaves_it_to_the_download_which_tries_again(hub):
-    hub.failure = ReadTimeout("10 s")
+def test_a_strange_answer_leaves_it_to_the_download_which_tries_again(hub):
+    hub.failure = ServerError("502")
     assert find_index("someone/some-model") == hub.source / "model_index.json"
     assert hub.files == [("model_index.json", False)]
 
 
 def test_a_download_that_finds_no_cached_file_tells_what_the_hub_said(hub, monkeypatch):
-    hub.failure = ReadTimeout("10 s")
+    hub.failure = ServerError("502")
 
     def download(*_arguments, **_named):
         raise errors.LocalEntryNotFoundError("cannot find the file on the hub, nor in the cache")
@@ -493,7 +503,54 @@ def test_a_download_that_finds_no_cached_file_tells_what_the_hub_said(hub, monke
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with pytest.raises(ModelError, match="could not be fetched from the hub") as told:
         find_index("someone/some-model")
-    assert told.value.got == "ReadTimeout: 10 s"
+    assert told.value.got == "ServerError: 502"
+
+
+@pytest.fixture
+def silent_hub(tmp_path, monkeypatch):
+    """A hub that takes every connection and never answers; the command waits for a moment only."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        api = huggingface_hub.HfApi(endpoint=endpoint)
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: api)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 0)
+        monkeypatch.setattr(finding, "_HUB_LIMIT_S", 0.05)
+        yield
+
+
+@pytest.mark.parametrize("find", [find_index, resolve_model])
+def test_a_hub_that_never_answers_is_asked_once_and_not_downloaded_from(
+    find, silent_hub, monkeypatch
+):
+    downloads = []
+
+    def download(*_arguments, local_files_only=False, **_named):
+        downloads.append(local_files_only)
+        raise errors.LocalEntryNotFoundError("nothing cached")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(ModelError, match="the hub does not answer in time") as told:
+        find("someone/some-model")
+    assert downloads == [True]
+    assert told.value.expected == "one within 0.05 s, or the model in the hub's cache"
+    for word in ("--sd-model a local folder", "hf download someone/some-model", "HF_HUB_OFFLINE=1"):
+        assert word in told.value.hint
+
+
+def test_a_slow_hub_falls_back_to_the_cache(hub):
+    shutil.copytree(hub.source, hub.cache)
+    hub.failure = ReadTimeout("15 s")
+    assert find_index("someone/some-model") == hub.cache / "model_index.json"
+    assert hub.files == [("model_index.json", True)]
+    assert resolve_model("someone/some-model").folder == hub.cache
+
+
+def test_a_slow_network_may_ask_for_more_time(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 40)
+    resolve_model("someone/some-model")
+    assert hub.limits_s == [40.0]
 
 
 def test_offline_without_a_cache(hub):

@@ -28,6 +28,7 @@ from sdperf.measure.clock import monotonic_clock
 from sdperf.run import worker
 from sdperf.run.messages import RoundRequest, RoundResult, WorkerSpec
 from sdperf.settings import CLUSTER, WORKERS
+from sdperf.waiting import run_within
 
 T = TypeVar("T")
 
@@ -361,9 +362,10 @@ def _connect(url: str, connect_s: float) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions; sdperf checks them with a message
-            _within(
+            run_within(  # dask's handshake with a silent port has no limit of its own
                 connect_s + _CONNECT_SPARE_S,
                 lambda: begin(url, timeout=connect_s, set_as_default=False),
+                "sdperf-cluster-connect",
             )
         return client
     except BaseException as error:  # for any reason: a wrong certificate, another protocol
@@ -387,27 +389,6 @@ def _name_cause(url: str, error: BaseException) -> str:
     except OSError as refused:
         return refused.strerror or str(refused)
     return f"what takes the connection answers as no scheduler does ({type(error).__name__})"
-
-
-def _within(limit_s: float, work: Callable[[], T]) -> T:
-    """Run a function without its own time limit, such as dask's handshake with a silent port.
-
-    Raises:
-        TimeoutError: It took too long; it goes on in a thread that nobody waits for.
-    """
-    done: Future[T] = Future()
-
-    def finish() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001  crosses to who waits
-            _settle(done, error)
-        else:
-            with contextlib.suppress(InvalidStateError):
-                done.set_result(result)
-
-    threading.Thread(target=finish, name="sdperf-cluster-connect", daemon=True).start()
-    return done.result(timeout=limit_s)
 
 
 def _explain_tls(url: str) -> str:
