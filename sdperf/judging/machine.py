@@ -18,7 +18,14 @@ from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import ComparedCase, compare_sessions
 from sdperf.record.environment import Environment
 from sdperf.record.measurement import CaseKind, Measurement
-from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_case
+from sdperf.record.verdict import (
+    Finding,
+    Outcome,
+    SettledCase,
+    Verdict,
+    shorten_case,
+    shorten_cases,
+)
 from sdperf.record.workload import Variant
 from sdperf.stats.summaries import compute_median_interval
 from sdperf.store.quality import QualityCase
@@ -105,6 +112,7 @@ class ReportedCase:
         base: What the case measures by the last base's record, where the head did not time it;
             ``None`` for all other cases.
         is_absent: Whether only bases have the case and the head does not mention it.
+        label: Its name beside the others of its run; empty is its name without file and ``test_``.
     """
 
     name: str
@@ -117,6 +125,7 @@ class ReportedCase:
     seen: QualityCase | None = None
     base: CaseShape | None = None
     is_absent: bool = False
+    label: str = ""
 
     @property
     def shape(self) -> CaseShape | None:
@@ -130,8 +139,8 @@ class ReportedCase:
 
     @property
     def short(self) -> str:
-        """The name of the case without its file and ``test_``."""
-        return shorten_case(self.name)
+        """The name of the case without its file and ``test_``, or its label."""
+        return self.label or shorten_case(self.name)
 
     @property
     def current_s(self) -> float | None:
@@ -284,7 +293,7 @@ def judge_machine(
         suite = comparison.suite
     recorded = head.run.findings
     quality = {one.case: one for one in head.run.quality}
-    names = dict.fromkeys((*head.run.cases, *recorded, *compared))
+    names = shorten_cases((*head.run.cases, *recorded, *compared))
     return JudgedMachine(
         machine=head.machine,
         head=head,
@@ -292,13 +301,14 @@ def judge_machine(
         cases=tuple(
             _judge_case(
                 name,
+                label,
                 head,
                 recorded.get(name, [_NOTHING]),
                 compared.get(name),
                 [base.run.cases[name] for base in bases if name in base.run.cases],
                 quality.get(name),
             )
-            for name in names
+            for name, label in names.items()
         ),
         suite=suite,
         limits=limits,
@@ -309,6 +319,7 @@ def judge_machine(
 
 def _judge_case(
     name: str,
+    label: str,
     head: ReportedRun,
     recorded: Sequence[Finding],
     compared: ComparedCase | None,
@@ -333,6 +344,7 @@ def _judge_case(
         seen=seen,
         base=CaseShape.of(bases[-1]) if is_gone else None,
         is_absent=compared is not None and compared.is_absent,
+        label=label,
     )
 
 

@@ -7,6 +7,8 @@ faster but worse is a failure. Every collected case ends as exactly one outcome.
 from __future__ import annotations
 
 import enum
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,6 +87,40 @@ def shorten_case(case: str) -> str:
     'latency[fp32-sync-1w]'
     """
     return case.rpartition("::")[2].removeprefix("test_")
+
+
+def shorten_cases(
+    cases: Iterable[str], shorten: Callable[[str], str] = shorten_case
+) -> dict[str, str]:
+    """Return test ids in a short form, by id; where that makes some equal, these say more.
+
+    They get their class and whole name, else their file's name, else their whole id.
+
+    >>> list(shorten_cases(["a.py::test_x", "a.py::A::test_x", "a.py::test_y"]).values())
+    ['test_x', 'A::test_x', 'y']
+    >>> list(shorten_cases(["b/a.py::test_x", "b/c.py::test_x"]).values())
+    ['a.py::test_x', 'c.py::test_x']
+
+    Args:
+        cases: The test ids of one table or list.
+        shorten: Returns the short form of one.
+    """
+    names = {case: shorten(case) for case in cases}
+    for say_more in (_name_test, _name_file_and_test, str):
+        counts = Counter(names.values())
+        names = {
+            case: name if counts[name] == 1 else say_more(case) for case, name in names.items()
+        }
+    return names if len(set(names.values())) == len(names) else {case: case for case in names}
+
+
+def _name_test(case: str) -> str:
+    return case.partition("::")[2] or case
+
+
+def _name_file_and_test(case: str) -> str:
+    file, colons, test = case.partition("::")
+    return f"{file.rpartition('/')[2]}{colons}{test}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sdperf.judging.session.saved import ComparedCase, SavedComparison
-from sdperf.record.verdict import Finding, Outcome, shorten_case
+from sdperf.record.verdict import Finding, Outcome, shorten_cases
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_code
 from sdperf.report.table import Column, Marked, RowStyle, Table
@@ -136,7 +136,7 @@ def _tabulate(comparison: SavedComparison) -> Table:
     colours = (colour_of(case.verdict.outcome) for case in run)
     return Table(
         (
-            Column("case", is_text=True, most=_CASE_WIDTH, keeps_end=True),
+            Column("case", is_text=True, most=_CASE_WIDTH, keeps_end=True, takes_rest=True),
             Column("baseline", least=11),
             Column("current", least=11),
             Column("change", least=9),
@@ -150,14 +150,15 @@ def _tabulate(comparison: SavedComparison) -> Table:
 def name_cases(ids: Sequence[str]) -> list[str]:
     """Return how the table names cases: by their ids, where these fit into its column.
 
-    Where one does not, all go without file and ``test_``, unless that makes two of them equal.
+    Where one does not, all go without file and ``test_``, but for those that this makes equal.
 
     >>> name_cases(["a.py::test_a[1]", "benchmarks/in_one_longer_folder/test_b.py::test_b[1]"])
     ['a[1]', 'b[1]']
     """
-    short = [shorten_case(name) for name in ids]
-    fits = all(len(name) <= _CASE_WIDTH for name in ids)
-    return list(ids) if fits or len(set(short)) < len(set(ids)) else short
+    if all(len(name) <= _CASE_WIDTH for name in ids):
+        return list(ids)
+    short = shorten_cases(ids)
+    return [short[name] for name in ids]
 
 
 def format_comparison_json(comparison: SavedComparison) -> str:

@@ -40,6 +40,7 @@ class Column:
         most: Most characters of a cell, in text; ``None`` cuts no cell.
         keeps_end: Whether a long cell is cut at its beginning, so that its end stays.
         gap: Blanks before the column, in text.
+        takes_rest: Whether cells of the first column may be longer where a line has room for them.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Column:
     most: int | None = None
     keeps_end: bool = False
     gap: int = 1
+    takes_rest: bool = False
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,14 @@ SAME = "benchmarks/old/test_optimisations.py::test_speedup[loop_graph+stored_png
         ([LONG, OTHER], ["speedup[loop_graph+stored_png-fp16-sync-1w]", "latency[fp16-sync-1w]"]),
         ([OTHER[-40:]], [OTHER[-40:]]),
         ([LONG, SAME], None),
+        (
+            [LONG, OTHER, OTHER.replace("latency.py", "other.py")],
+            [
+                "speedup[loop_graph+stored_png-fp16-sync-1w]",
+                "test_latency.py::test_latency[fp16-sync-1w]",
+                "test_other.py::test_latency[fp16-sync-1w]",
+            ],
+        ),
     ],
 )
 def test_ids_are_whole_in_the_table_or_cut_where_they_differ(tmp_path, capsys, ids, names):

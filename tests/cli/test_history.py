@@ -54,6 +54,15 @@ def test_list_shows_the_newest_first(kept, capsys):
     assert found["runs"][0]["measured_at"] == "2026-01-02T00:00:00+00:00"
 
 
+def test_cases_that_differ_by_their_files_alone_are_told_apart(runs, capsys):
+    names = [f"b/{one}.py::test_x" for one in "uv"]
+    write(runs.parent, 99, cases=dict.fromkeys(names, 1.0), outcomes=dict.fromkeys(names, "PASS"))
+    assert main(["history", "import", ".benchmarks/0099.json"]) == 0
+    page = out(capsys, "history", "show", "1")
+    assert "u.py::test_x " in page
+    assert "v.py::test_x " in page
+
+
 def test_show_names_every_case(kept, capsys):
     page = out(capsys, "history", "show", "3")
     assert "run 3, measured 2026-01-03" in page

@@ -125,6 +125,15 @@ def test_the_first_run_has_no_baseline_and_strict_makes_that_red(bench, script):
     strict.stdout.fnmatch_lines(["2 cases: 2 NO BASELINE"])
 
 
+def test_cases_that_differ_by_their_files_alone_are_told_apart(bench, script, pytester):
+    for path in pytester.path.glob("test_*.py"):
+        path.unlink()
+    source = "def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n"
+    pytester.makepyfile(test_one=source, test_two=source)
+    said = bench()
+    said.stdout.fnmatch_lines(["test_one.py::test_speed[[]*", "test_two.py::test_speed[[]*"])
+
+
 def test_another_workload_under_the_same_name_is_incomparable(bench, script):
     bench("--benchmark-autosave")
     changed = bench("--benchmark-compare", "--benchmark-autosave", steps=3)

@@ -2,10 +2,12 @@ import dataclasses
 import re
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.record.floors import Floors
-from sdperf.record.verdict import Finding, Outcome, Verdict
+from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_cases
 from tests.support.measurements import image, scores
 
 FLOORS = Floors(ssim=0.98, worst_tile_ssim=0.95, entropy_drop_bits=0.2, evidence="test")
@@ -103,3 +105,20 @@ def test_every_outcome_is_a_failure_or_open_or_good():
     good = {outcome for outcome in Outcome if not outcome.is_failure and not outcome.is_open}
     assert good == {Outcome.PASS, Outcome.FASTER}
     assert not [outcome for outcome in Outcome if outcome.is_failure and outcome.is_open]
+
+
+WORDS = st.text("a/[]:_tes", max_size=6)
+
+
+@given(st.lists(st.one_of(WORDS, st.builds("{}.py::test_{}".format, WORDS, WORDS)), unique=True))
+@example(["a.py::test_x[a::b]", "b.py::test_y[c::b]"])
+@example(["x", "test_x", "a::x", "b/a::x"])
+def test_no_two_cases_have_the_same_short_name(cases):
+    names = shorten_cases(cases)
+    assert list(names) == cases
+    assert len(set(names.values())) == len(cases)
+
+
+def test_a_case_says_no_more_than_tells_it_from_the_others():
+    names = shorten_cases(["b/u.py::test_x[1]", "b/v.py::test_x[1]", "b/v.py::test_x[2]"])
+    assert list(names.values()) == ["u.py::test_x[1]", "v.py::test_x[1]", "x[2]"]

@@ -33,7 +33,7 @@ from sdperf.plugin.ending.outcome import SessionOutcome, find_guards
 from sdperf.plugin.ending.starts import explain_tails, make_repeat
 from sdperf.record.json import format_measurement
 from sdperf.record.measurement import Measurement
-from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_case
+from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, shorten_cases
 from sdperf.report.text.session.cases import Row
 from sdperf.report.text.session.quality_seen import describe_seen
 from sdperf.settings import CONFIRM
@@ -83,7 +83,7 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
     for name, held in numbers.cases.items():
         if held.measurement is not None:
             judged[name] = dataclasses.replace(judged[name], measurement=held.measurement)
-    rows = []
+    rows, short = [], shorten_cases(ids)
     for node_id in ids:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
@@ -94,7 +94,8 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
             extra += _judge_speed_of(node_id, one, numbers, is_timed=is_timed)
             extra += numbers.recorded.get(node_id, [])
             extra += _judge_compare_fail(node_id, live, comparison, host, void)
-        rows.append(_make_row(live, node_id, one, extra, numbers.speed.changes.get(node_id)))
+        change = numbers.speed.changes.get(node_id)
+        rows.append(_make_row(live, node_id, short[node_id], one, extra, change))
     for row in rows:
         if row.measurement is not None:
             _write_record(host, row.measurement, row.verdict)
@@ -258,11 +259,11 @@ def _explain_no_overlap(comparison: Comparison, rows: list[Row], renamed: str | 
 def _make_row(
     live: LiveSession,
     node_id: str,
+    case: str,
     judged: JudgedCase | None,
     extra: list[Finding],
     change: float | None,
 ) -> Row:
-    case = shorten_case(node_id)
     seen = live.quality.results.get(node_id)
     if seen is not None and node_id not in live.log.complaints:
         return Row(

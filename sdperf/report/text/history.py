@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sdperf.record.verdict import Outcome
+from sdperf.record.verdict import Outcome, shorten_cases
 from sdperf.report.table import Column, RowStyle, Table
 from sdperf.report.text.table import format_text_table
 from sdperf.report.text.wrapping import WIDTH, wrap_text
@@ -64,6 +64,7 @@ def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
     ]
     rows: list[tuple[str, ...]] = []
     styles: dict[int, RowStyle] = {}
+    short = shorten_cases(results, lambda name: name.rpartition("::")[2])
     for name, figures in results.items():
         reasons = (figures.unusable, figures.disturbance)
         known = (shorten(reason, WIDTH - 6) for reason in reasons if reason is not None)
@@ -71,7 +72,7 @@ def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
         bits = UNKNOWN if figures.entropy_bits is None else f"{figures.entropy_bits:.2f} bit"
         rows.append(
             (
-                _short(name),
+                short[name],
                 format_seconds(figures.seconds_per_image),
                 format_bytes(figures.peak_device_bytes or figures.peak_rss_bytes),
                 format_score(figures.ssim),
@@ -81,7 +82,7 @@ def format_run(head: RunHead, results: Mapping[str, Figures]) -> list[str]:
         )
     table = Table(
         (
-            Column("case", is_text=True, most=40),
+            Column("case", is_text=True, most=40, takes_rest=True),
             Column("s/image", least=9),
             Column("memory", least=9),
             Column("SSIM", least=7),
@@ -140,7 +141,3 @@ def _commit(head: RunHead) -> str:
 
 def _wrap(word: str, text: str) -> list[str]:
     return wrap_text(text, initial_indent=f"  {word:<8} ", subsequent_indent=" " * 11)
-
-
-def _short(name: str) -> str:
-    return name.rpartition("::")[2]

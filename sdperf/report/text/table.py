@@ -64,7 +64,7 @@ def _cut(table: Table) -> list[list[str]]:
     rows = [[strip_controls(cell) for cell in row] for row in (table.header, *table.rows)]
     cut = [
         [row[number] for row in rows]
-        if column.most is None
+        if column.most is None or (number == 0 and column.takes_rest)
         else shorten_apart([row[number] for row in rows], column.most, keeps_end=column.keeps_end)
         for number, column in enumerate(table.columns)
     ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sdperf.judging.trend.causes import Cause, TrendChange
 from sdperf.judging.trend.changes import ALL_CASES, Creep, Trend
 from sdperf.judging.trend.points import Metric, TrendPoint, flatten_environment
-from sdperf.record.verdict import Outcome
+from sdperf.record.verdict import Outcome, shorten_cases
 from sdperf.report.text.lines import Line
 from sdperf.report.text.plot import UNICODE, Glyphs, format_plot
 from sdperf.report.text.wrapping import WIDTH, wrap_text
@@ -147,8 +147,9 @@ def format_trends(
     """
     lines = []
     has_plot = False
+    short = shorten_cases([trend.case for trend in trends], lambda case: case.rpartition("::")[2])
     for trend in trends:
-        head = _format_head(trend)
+        head = _format_head(trend, short[trend.case])
         lines += [
             dataclasses.replace(head, text=text)
             for text in wrap_text(head.text, subsequent_indent="    ")
@@ -165,8 +166,7 @@ def format_trends(
     return [*lines, *(Line(text) for text in legend)]
 
 
-def _format_head(trend: Trend) -> Line:
-    name = trend.case.rpartition("::")[2]
+def _format_head(trend: Trend, name: str) -> Line:
     counting = [value for value in trend.values if math.isfinite(value)]
     if not counting:
         return Line(f"{name}: no run that counts", bold=True)

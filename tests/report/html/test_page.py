@@ -194,6 +194,17 @@ def test_cases_that_were_left_out_are_counted_and_are_no_change():
     assert said.startswith(f"{len(gone)} cases of the earlier runs were not run: stage[")
 
 
+def test_cases_that_differ_by_their_files_alone_are_told_apart():
+    document = real_run()
+    names = [f"{one}.py::test_x" for one in "ab"]
+    for benchmark, name in zip(document["benchmarks"], names, strict=False):
+        benchmark["fullname"] = name
+    document["sdperf"]["outcomes"] = {}
+    short = [case.short for case in judged(document).cases]
+    assert set(names) < set(short)
+    assert len(set(short)) == len(short)
+
+
 def test_a_page_says_that_nothing_was_compared():
     head = real_run()
     for one in head["benchmarks"]:

@@ -55,6 +55,12 @@ def test_colours_tell_what_is_bad_good_and_neither():
     assert any("update     run 30" in line.text for line in update)
 
 
+def test_series_whose_cases_differ_by_their_files_alone_say_so():
+    series = {f"{one}.py::test_0": points_of(step(size=0)) for one in "ab"}
+    lines = text_of(analyse_machine(series, "m", SECONDS, 200))
+    assert [line.partition(":: ")[0][:12] for line in lines[:2]] == ["a.py::test_0", "b.py::test_0"]
+
+
 def test_nothing_to_say_is_one_line():
     lines = text_of(read(step(size=0)))
     assert len(lines) == 1

@@ -47,7 +47,7 @@ class Row:
 
 
 _COLUMNS: Final = (
-    Column("case", is_text=True, most=34),
+    Column("case", is_text=True, most=34, takes_rest=True),
     Column("s/image", least=9),
     Column("images/s", least=9),
     Column("change", least=8),
