@@ -1,10 +1,8 @@
 # Imported here, so that pytester's sessions find these very modules and not fresh ones:
 # hypothesis' plugin would import and rewrite it at the end of each, two seconds every time.
-import functools
 import importlib
 import pkgutil
 import sys
-from importlib.metadata import PathDistribution
 
 import alembic.ddl.postgresql  # loads SQLAlchemy's functions, which warn of a second time
 import hypothesis
@@ -36,6 +34,7 @@ from sdperf.cli import main
 from sdperf.plugin import journalling
 from sdperf.run.case import Case
 from sdperf.run.profiles import SessionProfiles
+from tests.support.inner_sessions import ask_packages_once
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import duplicate, tiny_folder
 from tests.support.unchanging import ask_once
@@ -51,8 +50,6 @@ for package in (
             importlib.import_module(module.name)
 
 PIL.Image.init()
-READ_TEXT = PathDistribution.read_text
-read_file = functools.cache(lambda path, name: READ_TEXT(PathDistribution(path), name))
 
 LOADED = {}
 
@@ -77,11 +74,21 @@ def test_throughput(sd_benchmark):
     sd_benchmark.throughput()
 """
 
-UNUSED = ("-p", "no:cacheprovider", "-p", "no:anyio")
-"""Plugins that no story needs."""
+UNUSED = tuple(
+    word
+    for name in (
+        *("anyio", "cacheprovider", "doctest", "faulthandler", "hypothesispytest", "legacypath"),
+        *("logging", "pastebin", "setuponly", "setupplan", "stepwise", "subtests"),
+    )
+    for word in ("-p", f"no:{name}")
+)
+"""Plugins that no story needs. A third of what a short session takes is what they set up."""
 
 NO_RERUNS = ("-p", "no:rerunfailures")
 """This plugin starts a server in each session, needed or not."""
+
+NO_WORKERS = ("-p", "no:xdist")
+"""This one has many options; one story is about it."""
 
 
 @pytest.fixture
@@ -111,6 +118,8 @@ def bench(pytester, tiny_folder, monkeypatch):
         flags = [f"--sd-{name.replace('_', '-')}={value}" for name, value in options.items()]
         if not any(word.startswith("--reruns") for word in arguments):
             flags += NO_RERUNS
+        if not any(word.startswith("-n") for word in arguments):
+            flags += NO_WORKERS
         if in_process:
             own = () if spawned else ("--sd-in-process",)
             return pytester.runpytest_inprocess(*own, *UNUSED, *flags, *arguments)
@@ -166,4 +175,4 @@ def small_machine(monkeypatch):
     ask_once(monkeypatch, journalling)
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
     monkeypatch.setattr(sdperf.models.subject, "load_pipeline", load_once)
-    monkeypatch.setattr(PathDistribution, "read_text", lambda one, name: read_file(one._path, name))
+    ask_packages_once(monkeypatch)

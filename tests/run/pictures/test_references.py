@@ -15,6 +15,7 @@ from sdperf.measure.ledger import Ledger
 from sdperf.models.loader import ResolvedModel
 from sdperf.record.workload import Variant, Workload
 from sdperf.run.messages import DeliveredImage, WorkerSpec
+from sdperf.run.pictures import references
 from sdperf.run.pictures.comparing import record_images
 from sdperf.run.pictures.references import (
     RECORDED_IMAGES,
@@ -190,7 +191,9 @@ def test_nan_in_an_fp32_picture_is_kept_for_the_cases_that_take_it_over():
     assert suite.images.find_made("fp32", "torch", image).nonfinite
 
 
-def test_a_reference_that_cannot_be_drawn_is_one_short_warning(caplog, monkeypatch):
+def test_a_reference_that_cannot_be_drawn_is_one_short_warning(monkeypatch):
+    records = []
+    monkeypatch.setattr(references._log, "handle", records.append)
     suite = make_suite()
 
     def fail(*_):
@@ -198,7 +201,7 @@ def test_a_reference_that_cannot_be_drawn_is_one_short_warning(caplog, monkeypat
 
     monkeypatch.setattr(suite.pool, "acquire", fail)
     fetch_plain(suite, WORKLOAD.image(0))
-    (said,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    (said,) = (one.getMessage() for one in records if one.levelname == "WARNING")
     assert said.startswith("no fp32 sync image: it cannot be drawn")
     assert len(said) <= 60
 
