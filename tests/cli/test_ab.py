@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,15 +49,23 @@ def commit(folder, message, **files):
     return git(folder, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """A project whose second commit is 10 % slower than its first, tagged ``old``."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def two_commits(tmp_path_factory):
+    """The project, made once: each test copies it."""
+    folder = tmp_path_factory.mktemp("two") / "project"
     folder.mkdir()
     git(folder, "init", "--quiet")
     commit(folder, "old", mine="def make():\n    return {'seconds': 1.0}\n")
     git(folder, "tag", "old")
     commit(folder, "slower", mine="def make():\n    return {'seconds': 1.1}\n")
+    return folder
+
+
+@pytest.fixture
+def repository(two_commits, tmp_path, monkeypatch):
+    """A project whose second commit is 10 % slower than its first, tagged ``old``."""
+    folder = tmp_path / "project"
+    shutil.copytree(two_commits, folder, symlinks=True)
     monkeypatch.chdir(folder)
     yield folder
     assert git(folder, "worktree", "list").count("\n") == 0

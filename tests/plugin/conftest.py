@@ -33,7 +33,9 @@ import sdperf.store
 from sdperf.cli import main
 from sdperf.plugin import journalling
 from sdperf.run.case import Case
+from sdperf.run.pictures import references
 from sdperf.run.profiles import SessionProfiles
+from sdperf.run.quality import calibration
 from tests.support.inner_sessions import ask_packages_once
 from tests.support.scripted import Script
 from tests.support.tiny_pipelines import duplicate, tiny_folder
@@ -51,6 +53,7 @@ for package in (
 
 PIL.Image.init()
 
+RECORDED_IMAGES = references.RECORDED_IMAGES
 LOADED = {}
 
 
@@ -165,6 +168,13 @@ def accept(pytester, monkeypatch):
     return accept
 
 
+@pytest.fixture
+def every_recording(small_machine, monkeypatch):
+    """As many recordings as a user's session makes."""
+    for module in (references, calibration):
+        monkeypatch.setattr(module, "RECORDED_IMAGES", RECORDED_IMAGES)
+
+
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch):
     """One thread and a small matrix product, so that stories stay short on a busy machine."""
@@ -172,6 +182,8 @@ def small_machine(monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 1)
     monkeypatch.setitem(sdperf.run.worker.counting.PEAK_SIZES, "cpu", (64,))
+    for module in (references, calibration):  # a second one shows that there are others
+        monkeypatch.setattr(module, "RECORDED_IMAGES", 2)
     ask_once(monkeypatch, journalling)
     monkeypatch.setattr(host, "get_cpu_info", dict)  # half a second and more, each time
     monkeypatch.setattr(sdperf.models.subject, "load_pipeline", load_once)

@@ -89,7 +89,7 @@ def seven(bench, hosts, pytester):
 
 
 def test_seven_cases_load_each_pipeline_once_and_bf16_in_the_fresh_process_it_asks_for(
-    seven, events, pytester
+    seven, events, pytester, every_recording
 ):
     done = seven()
     done.assert_outcomes(passed=7)

@@ -53,6 +53,12 @@ def a_step_less(request):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def networks_of_the_steered():
+    """Import them before a session inside this one does, which would forget them at its end."""
+    import evidence.mapped_pipelines.pictures  # noqa: F401
+
+
 @pytest.fixture
 def run(bench, pytester):
     pytester.makepyfile(subjects=SUBJECTS)
@@ -178,7 +184,9 @@ def test_what_a_function_returns_is_held_to_itself_from_the_same_picture(
         ("trajectory", "trajectory*DEGRADED"),
     ],
 )
-def test_a_damaged_encoder_of_the_picture_is_found_and_named(run, pytester, gate, seen):
+def test_a_damaged_encoder_of_the_picture_is_found_and_named(
+    run, pytester, gate, seen, every_recording
+):
     pytester.makepyfile(test_quality=f"def test_{gate}(sd_quality):\n    sd_quality.{gate}()\n")
     assert run("test_quality.py", subject="subjects:plain").ret == 0
     result = run("test_quality.py", subject="subjects:damaged_encoder")

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 import sdperf.run.suite
-from sdperf.run.pictures import references
 from tests.support.stories import unwrap
 
 SUITE = Path(__file__).parents[2] / "benchmarks"
@@ -67,9 +66,7 @@ def suite(bench, pytester, tiny_folder, monkeypatch):
     shutil.copytree(SUITE, pytester.path / "benchmarks")  # accepted sessions go below it
 
     def run(name, *arguments, subject=None, model=True, in_process=False, **changes):
-        if in_process:
-            monkeypatch.setattr(references, "RECORDED_IMAGES", 2)
-        else:
+        if not in_process:
             monkeypatch.setattr(sdperf.run.suite, "count_cpu_threads", lambda: 2)
         options = {
             "model": tiny_folder(name) if model else None,

@@ -36,5 +36,7 @@ class Repository:
         return self._note(name)
 
     def _note(self, name):
-        self.hashes[name] = self.git("rev-parse", "HEAD")
+        head = (self.folder / ".git" / "HEAD").read_text().strip()
+        branch = self.folder / ".git" / head.removeprefix("ref: ")
+        self.hashes[name] = branch.read_text().strip() if head.startswith("ref: ") else head
         return self.hashes[name]
