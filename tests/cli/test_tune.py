@@ -3,13 +3,11 @@
 import contextlib
 import json
 import os
-import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, event
 
 from sdperf import outputs
 from sdperf.ab.turns import bench as ab_bench
@@ -24,12 +22,13 @@ from sdperf.tune.trial import rig as tune_rig
 from sdperf.tune.trial.rig import LiveRig
 from tests.cli.test_lost_output import sdperf as end_output
 from tests.support.ab_fakes import FakeBench
+from tests.support.databases import known_tables, unhurried_storage
 from tests.support.disks import mounted
 from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig
 from tests.support.tune_stories import like
 
-__all__ = ["tiny_folder"]
+__all__ = ["known_tables", "tiny_folder", "unhurried_storage"]
 
 FIXED = [
     argument
@@ -73,19 +72,6 @@ class Bench(FakeBench):
 
     def __exit__(self, *_):
         return None
-
-
-@pytest.fixture(autouse=True)
-def unhurried_storage():
-    """SQLite leaves it to the system when a page reaches the disk: no test loses the power."""
-
-    def relax(connection, _record):
-        if isinstance(connection, sqlite3.Connection):
-            connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", relax)
-    yield
-    event.remove(Engine, "connect", relax)
 
 
 @pytest.fixture

@@ -28,12 +28,13 @@ from sdperf.tune.summary import read_summary
 from sdperf.tune.trial.rig import LiveRig, TrialStart
 from sdperf.tune.trial.trying import try_setting
 from sdperf.tune.trial.tuning import draw_references
-from tests.cli.test_tune import FIXED, Rig, tune, unhurried_storage
+from tests.cli.test_tune import FIXED, Rig, tune
+from tests.support.databases import known_tables, unhurried_storage
 from tests.support.tiny_pipelines import resolve, tiny_folder
 from tests.support.toy_engine import toy_choice
 from tests.support.tune_fakes import ABILITIES
 
-__all__ = ["tiny_folder", "tune", "unhurried_storage"]
+__all__ = ["known_tables", "tiny_folder", "tune", "unhurried_storage"]
 
 HOSTED = dataclasses.replace(ABILITIES, engines=("torch", "openvino"))
 BEGIN = ("--confirm", "0", *FIXED)

@@ -27,8 +27,11 @@ from sdperf.tune.study.opening import begin_study, find_study
 from sdperf.tune.summary import format_summary_json, read_summary, summarise_study
 from sdperf.tune.trial.tuning import draw_references, run_trials
 from tests.support.ab_fakes import FakeBench
+from tests.support.databases import known_tables, unhurried_storage
 from tests.support.tune_fakes import DEFAULT, FakeRig, ask
 from tests.tune.study.test_study import View
+
+__all__ = ["known_tables", "unhurried_storage"]
 
 SEARCH = {"steps": ["8", "12", "16"]}
 

@@ -36,7 +36,10 @@ from sdperf.tune.study.storage import (
 from sdperf.tune.study.study import RETRY_OF, retry
 from sdperf.tune.trial.rig import TrialStart
 from sdperf.tune.trial.tuning import draw_references, run_trials
+from tests.support.databases import known_tables, unhurried_storage
 from tests.support.tune_fakes import ABILITIES, DEFAULT, FakeRig, ask
+
+__all__ = ["known_tables", "unhurried_storage"]
 
 ROOT = Path(__file__).parents[3]
 STEPS = {"steps": [str(steps) for steps in range(4, 21)]}
