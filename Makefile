@@ -22,6 +22,10 @@ SITE_READY := $(subst $(blank),\ ,$(SITE))/.ready
 # rewrites each test again, nine seconds of each worker.
 ON_TWO_CORES := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
+# pytest's own catching of what is logged asks three thousand loggers of torch and others, six times
+# a test: a millisecond of each.
+TWO_WORKERS := --numprocesses 2 --dist loadfile -p no:logging
+
 .PHONY: bench test tests test-long test-oldest test-newest lint site clean
 
 bench: $(MEASURES)  ## measure this machine: pytest benchmarks
@@ -31,16 +35,16 @@ test: $(READY)  ## lint, types, tests
 	$(MAKE) --jobs 2 lint tests
 
 tests: $(READY)
-	$(ON_TWO_CORES) "$(BIN)/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+	$(ON_TWO_CORES) "$(BIN)/pytest" $(TWO_WORKERS) $(ARGS)
 
 test-long: $(READY)  ## the tests that take a minute each
 	$(ON_TWO_CORES) "$(BIN)/pytest" -m long $(ARGS)
 
 test-oldest: $(OLDEST_READY)  ## tests on the lowest versions that pyproject.toml promises
-	$(ON_TWO_CORES) "$(OLDEST)/bin/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+	$(ON_TWO_CORES) "$(OLDEST)/bin/pytest" $(TWO_WORKERS) $(ARGS)
 
 test-newest: $(NEWEST_READY)  ## tests on the newest versions that it allows
-	$(ON_TWO_CORES) "$(NEWEST)/bin/pytest" --numprocesses 2 --dist loadfile $(ARGS)
+	$(ON_TWO_CORES) "$(NEWEST)/bin/pytest" $(TWO_WORKERS) $(ARGS)
 
 lint: $(READY)
 	"$(BIN)/ruff" check .
