@@ -168,6 +168,7 @@ def format_comparison_json(comparison: SavedComparison) -> str:
         "bases": list(comparison.bases),
         "head": comparison.head,
         "suite": None if comparison.suite is None else _plain_finding(comparison.suite),
+        "nothing_compared": comparison.nothing_compared,
         "cases": [
             {
                 "case": case.verdict.case,

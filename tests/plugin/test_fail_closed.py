@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_benchmark
 
+from sdperf.cli import main
 from sdperf.errors import ConfigurationError
 from sdperf.plugin.command_line import (
     OLDEST_HOST,
@@ -201,7 +202,7 @@ def test_a_missing_accepted_image_is_damage(bench, script, accept, pytester):
     assert "SLOWER" not in compared.stdout.str()
 
 
-def test_no_overlap_fails(bench, script, pytester):
+def test_no_overlap_fails(bench, script, pytester, capsys):
     bench(*LATENCY, "--benchmark-save=one")
     pytester.makepyfile(test_bench="def test_speed(sd_benchmark):\n    sd_benchmark.latency()\n")
     renamed = bench("--benchmark-compare", "--sd-html=report.html")
@@ -209,6 +210,8 @@ def test_no_overlap_fails(bench, script, pytester):
     page = (pytester.path / "report.html").read_text(encoding="utf-8")
     assert "no overlap: 0001_one.json holds no case of this run (1 case)" in page
     assert "Compared with no earlier run" not in page
+    assert main(["replay", "report.html"]) == 1
+    assert "nothing was compared: 0001_one.json cannot judge the case" in capsys.readouterr().out
     renamed.stdout.fnmatch_lines(
         [
             "no overlap: 0001_one.json holds no case of this run (1 case)*",

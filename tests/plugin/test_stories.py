@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from sdperf.cli import main
 from tests.support.stories import unwrap
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "format.schema.json"
@@ -148,6 +149,23 @@ def test_another_workload_under_the_same_name_is_incomparable(bench, script):
     )
     # Nothing failed in it, so it was saved, and the next one can be compared.
     assert bench("--benchmark-compare", steps=3).ret == 0
+
+
+def test_what_is_not_timed_is_not_said_to_be_uncomparable(bench, script):
+    bench("--benchmark-autosave")
+    untimed = bench("--benchmark-compare", "--benchmark-disable", steps=3)
+    assert untimed.ret == 0
+    untimed.stdout.no_fnmatch_line("nothing was compared*")
+
+
+def test_two_speeds_do_not_hide_that_nothing_was_compared(bench, script):
+    latency = ("-k", "latency")
+    bench("--benchmark-autosave", *latency, processes=3)
+    script.drift = lambda made: 1.8 if made % 12 in range(5, 9) else 1.0  # 4 calls a process
+    changed = bench("--benchmark-compare", *latency, "--sd-html=r.html", steps=3, processes=3)
+    assert changed.ret == 1
+    changed.stdout.fnmatch_lines(["nothing was compared: * cannot judge the case; *"])
+    assert main(["replay", "r.html"]) == 1
 
 
 def test_a_renamed_case_has_no_baseline(bench, pytester, script):

@@ -9,6 +9,7 @@ from sdperf.record.verdict import Finding, Outcome, Verdict
 from sdperf.units import format_quantity
 
 _UNCOMPARED: Final = frozenset({Outcome.INCOMPARABLE, Outcome.NO_BASELINE})
+_COMPARED: Final = frozenset({Outcome.PASS, Outcome.FASTER, Outcome.SLOWER})
 
 
 def is_failed(
@@ -49,8 +50,10 @@ def explain_nothing_compared(verdicts: Iterable[Verdict], bases: Sequence[str]) 
         {one.outcome for one in verdict.findings if one.gate == "latency"} for verdict in verdicts
     ]
     speeds = [one for one in speeds if one]
-    if not bases or not speeds or not all(one <= _UNCOMPARED for one in speeds):
+    # What makes a time doubtful can stand beside: two speeds among processes, say.
+    nothing = all(one & _UNCOMPARED and not one & _COMPARED for one in speeds)
+    if not bases or not speeds or not nothing:
         return None
     named = bases[0] if len(bases) == 1 else format_quantity(len(bases), "session")
-    count = format_quantity(len(speeds), "case")
-    return f"nothing was compared: {named} cannot judge any of the {count}; the reasons are listed"
+    cases = "the case" if len(speeds) == 1 else f"any of the {len(speeds)} cases"
+    return f"nothing was compared: {named} cannot judge {cases}; the reasons are listed"

@@ -60,6 +60,7 @@ def format_run_markdown(report: RunReport) -> str:
     plain = (Outcome.PASS, Outcome.NO_BASELINE)
     telling = [row for row in report.rows if row.verdict.outcome not in plain]
     lines += _within(_list_findings(telling), LONGEST // 2)
+    lines += [""] if telling and report.notes else []  # else a note belonged to the last finding
     lines += [f"{escape_markdown(text)}  " for text in report.notes]
     if telling:
         lines += [

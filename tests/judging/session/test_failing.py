@@ -21,7 +21,13 @@ def test_what_compared_nothing_says_so(outcome):
         "nothing was compared: 0001.json cannot judge any of the 2 cases; the reasons are listed"
     )
     assert said == words
-    assert "2 sessions cannot judge" in explain_nothing_compared([verdict(outcome)], ["a", "b"])
+    assert "2 sessions cannot judge the case;" in explain_nothing_compared([verdict(outcome)], ["a", "b"])
+
+
+@pytest.mark.parametrize("outcome", NOTHING)
+def test_a_doubt_beside_it_is_no_comparison(outcome):
+    assert explain_nothing_compared([verdict(outcome, Outcome.INCONCLUSIVE)], ONE) is not None
+    assert explain_nothing_compared([verdict(outcome, Outcome.SLOWER)], ONE) is None
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one not in NOTHING])
