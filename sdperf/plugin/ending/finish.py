@@ -18,6 +18,7 @@ from sdperf.plugin.ending.saving import (
     find_json_folder,
     find_storage_folder,
     guard_saving,
+    note_no_run,
     store_last_run,
     store_null_control,
     write_images,
@@ -83,6 +84,8 @@ def finish_session(session: pytest.Session, live: LiveSession) -> SessionOutcome
             session.exitstatus = EXIT_VOID
     has_result = bool(live.log.results or live.quality.results)
     run = _store(session, live, outcome, folders, storage) if has_result else None
+    if not has_result:
+        live.stored.no_run = note_no_run(live, outcome)
     stored, root = live.stored, session.config.rootpath
     if (
         run is not None

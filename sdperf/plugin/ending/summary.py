@@ -147,6 +147,8 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
         lines.append(f"void, exit status {EXIT_VOID}: {outcome.void}")
     if live.stored.refused_save is not None:
         lines.append(live.stored.refused_save)
+    if live.stored.no_run is not None:
+        lines.append(live.stored.no_run)
     return lines
 
 
