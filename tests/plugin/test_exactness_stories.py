@@ -20,9 +20,23 @@ def nudged(request):
 """
 
 
+UGLIER = """
+
+def ruined(request):
+    pipeline = request.load()
+    decode = pipeline.vae.decode
+    def other(latents, **named):
+        image = decode(latents, **named)
+        image[0][..., :16, :16] *= -1
+        return image
+    pipeline.vae.decode = other
+    return pipeline
+"""
+
+
 @pytest.fixture
 def run(bench, script, pytester):
-    pytester.makepyfile(subjects=SUBJECTS)
+    pytester.makepyfile(subjects=SUBJECTS + UGLIER)
 
     def run(*arguments, subject="exact"):
         return bench("--benchmark-autosave", *arguments, subject=f"subjects:{subject}")
@@ -58,3 +72,14 @@ def test_accepted_sessions_say_since_when_and_an_accepted_change_is_known(run, p
     again = run("--benchmark-compare", "--sd-exact", subject="nudged")
     assert again.ret == 0
     again.stdout.no_fnmatch_line("*CHANGED*")
+
+
+def test_the_advice_below_a_change_can_be_typed_where_the_case_fails_too(run, pytester, accept):
+    accept_sessions(pytester, run, accept, count=1)
+    failed = run("--benchmark-compare", subject="ruined")
+    assert failed.ret == 1
+    said = " ".join(failed.stdout.str().split())
+    assert "DEGRADED latency" in said
+    assert "if it is meant: sdperf baseline accept --reason TEXT --intended-change; pytest" in said
+    assert accept(reason="meant") == 2
+    assert accept("--intended-change", reason="meant") == 0

@@ -30,6 +30,7 @@ from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.judge import Again, judge_session
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.recorded import RECORDED_GATES
+from sdperf.judging.settling import advise_accepting
 from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
@@ -309,7 +310,7 @@ def _compare_case(
         if latency.outcome in (Outcome.SLOWER, Outcome.INCONCLUSIVE):
             latency = replace(latency, next_step=step)
     return ComparedCase(
-        verdict=Verdict(name, (latency, *others)),
+        verdict=Verdict(name, advise_accepting((latency, *others))),
         baseline_s=estimate.baseline_s,
         current_s=estimate.data.current_s,
         ratio_beside_others=(None if estimate.rise_log is None else math.exp(estimate.rise_log)),

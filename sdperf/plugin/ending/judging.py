@@ -26,7 +26,7 @@ from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.judge import Again, JudgedSession, judge_session, settle_case
 from sdperf.judging.session.parts import divide
 from sdperf.judging.session.speed import void_finding
-from sdperf.judging.settling import name_baselines
+from sdperf.judging.settling import advise_accepting, name_baselines
 from sdperf.plugin.ending.calibrated import find_noise
 from sdperf.plugin.ending.confirming import confirm_suspects
 from sdperf.plugin.ending.outcome import SessionOutcome, find_guards
@@ -281,7 +281,7 @@ def _make_row(
         measurement, findings = judged.measurement, (*judged.findings, *extra)
     findings = tuple(
         dataclasses.replace(one, next_step=name_baselines(one.next_step, live.typed))
-        for one in findings
+        for one in advise_accepting(findings)
     )
     return Row(case, Verdict(node_id, findings), measurement, change)
 
