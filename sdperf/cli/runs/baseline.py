@@ -100,7 +100,7 @@ def _accept(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
     accepted = store.accept(
         read_run(path), reason=arguments.reason, intended_change=arguments.intended_change
     )
-    return format_accepted(accepted, len(store.load(accepted.fingerprint)))
+    return format_accepted(accepted, store.load(accepted.fingerprint))
 
 
 def _list(store: BaselineStore, _: argparse.Namespace) -> list[str]:

@@ -217,19 +217,19 @@ def _choose_comparison(
         return Comparison()
     storage = Path(getattr(host.storage, "path", "."))
     if not live.asked.compares_with_accepted:
-        return compare_with_saved(host.compared_mapping or {}, storage, limit, gross)
+        return compare_with_saved(host.compared_mapping or {}, storage, limit, gross, complete)
     measured = {name: result.measurement for name, result in complete.items()}
     fingerprint = next(iter(measured.values())).environment.fingerprint()
     store = BaselineStore(live.settings.baselines)
     accepted = store.load(fingerprint)
     if accepted:
-        chosen = compare_with_accepted(accepted, limit, gross)
+        chosen = compare_with_accepted(accepted, limit, gross, measured)
         known = {name for session in chosen.sessions for name in session.cases}
         if known.issuperset(measured):
             return chosen
-        saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+        saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross, measured)
         return chosen.telling(describe_elsewhere(chosen.sessions, saved.sessions, measured))
-    saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+    saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross, measured)
     return dataclasses.replace(
         saved,
         lines=(
