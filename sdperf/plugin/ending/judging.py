@@ -98,7 +98,8 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         rows.append(_make_row(live, node_id, short[node_id], one, extra, change))
     for row in rows:
         if row.measurement is not None:
-            _write_record(host, row.measurement, row.verdict)
+            one = judged.get(row.verdict.case)
+            _write_record(host, row.measurement, row.verdict, None if one is None else one.base)
     measured = {name: result.measurement for name, result in complete.items()}
     renamed = describe_renamed(comparison.sessions, measured)
     no_overlap = _explain_no_overlap(comparison, rows, renamed)
@@ -286,7 +287,7 @@ def _make_row(
     return Row(case, Verdict(node_id, findings), measurement, change)
 
 
-def _write_record(host: Any, measurement: Measurement, verdict: Verdict) -> None:
+def _write_record(host: Any, measurement: Measurement, verdict: Verdict, base: str | None) -> None:
     for benchmark in host.benchmarks if host is not None else ():
         if benchmark.fullname == verdict.case:
             record = format_measurement(measurement)
@@ -296,5 +297,6 @@ def _write_record(host: Any, measurement: Measurement, verdict: Verdict) -> None
                     {"outcome": one.outcome.value, "gate": one.gate, "reason": one.reason}
                     for one in verdict.findings
                 ],
+                "base": base,
             }
             benchmark.extra_info["sdperf"] = record
