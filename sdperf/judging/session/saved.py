@@ -306,10 +306,10 @@ def _compare_case(
         step = difference.suggest("compare with a session of this machine")
         latency = Finding(Outcome.INCOMPARABLE, "latency", difference.reason, step)
     if settled is not None and latency.outcome in _SPEEDS:
-        step = latency.next_step or estimate.data.settle or estimate.data.repeat
+        settle = latency.next_step or estimate.data.settle or estimate.data.repeat
         latency = parse_finding(settled.outcome, "latency", settled.reason)
         if latency.outcome in (Outcome.SLOWER, Outcome.INCONCLUSIVE):
-            latency = replace(latency, next_step=step)
+            latency = replace(latency, next_step=settle)
     return ComparedCase(
         verdict=Verdict(name, advise_accepting((latency, *others))),
         baseline_s=estimate.baseline_s,
