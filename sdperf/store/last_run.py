@@ -1,7 +1,7 @@
-"""The last run below ``.sdperf``, and whether a later session measured nothing.
+"""The last run below ``.sdperf``, and whether a later session left none.
 
-A session that measured nothing leaves the last run as it is. It also leaves a note, so that no
-command takes that older run for the last one without a word.
+A session that measured nothing, or whose run cannot be stored, leaves the last run as it is. It
+also leaves a note, so that no command takes that older run for the last one without a word.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def find_last_run(command: str) -> Path:
             "the last session left no run",
             got=f"the session of {when} ({reason})"
             + ("" if older is None else f"; {path} is an older run, {older}"),
-            expected="a session that measured a case",
+            expected="a session whose run was stored",
             hint="pytest benchmarks"
             + ("" if older is None else f"; the older run is meant: {command} {path}"),
         )

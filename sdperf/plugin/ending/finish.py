@@ -18,6 +18,7 @@ from sdperf.plugin.ending.saving import (
     find_json_folder,
     find_storage_folder,
     guard_saving,
+    leave_note,
     note_no_run,
     store_last_run,
     store_null_control,
@@ -143,6 +144,7 @@ def _store(
     except OSError as error:
         where = "" if error.filename is None else f" ({error.filename})"
         live.stored.unsaved.append(f"the run cannot be stored: {error.strerror or error}{where}")
+        leave_note(root, live.stored.unsaved[-1])
     return None
 
 

@@ -57,6 +57,12 @@ def store_last_run(config: pytest.Config, host: Any) -> str:
     return content
 
 
+def leave_note(root: Path, reason: str) -> None:
+    """Note that the last run is older than the session that ends, where anything can be written."""
+    with contextlib.suppress(OSError):  # the summary says it too
+        note_nothing_measured(root, datetime.now(UTC), reason[:_LONGEST_REASON])
+
+
 def note_no_run(live: LiveSession, outcome: SessionOutcome) -> str | None:
     """Leave a note where a session that was to measure has no run, so that none is taken for it.
 
@@ -72,8 +78,7 @@ def note_no_run(live: LiveSession, outcome: SessionOutcome) -> str | None:
         row = outcome.rows[0]
         found = row.verdict.decisive
         reason = f"{row.case}: {found[0].reason if found else row.verdict.outcome.value}"
-    with contextlib.suppress(OSError):  # the summary says it too
-        note_nothing_measured(live.root, datetime.now(UTC), reason[:_LONGEST_REASON])
+    leave_note(live.root, reason)
     if not outcome.rows:
         return None
     older = describe_run(live.root / LAST_RUN)

@@ -1,5 +1,6 @@
 """What becomes of a run beside its own files: the history, a Markdown summary, JUnit properties."""
 
+import errno
 import json
 import xml.etree.ElementTree as ET
 
@@ -122,3 +123,22 @@ def test_a_session_that_measured_nothing_is_not_taken_for_the_run_before(
     assert "left no run" in capsys.readouterr().err
     assert bench("-k", "latency").ret == 0
     assert main(["baseline", "accept", "--reason", "last"]) == 0
+
+
+def test_a_session_whose_run_could_not_be_stored_is_not_taken_for_the_run_before(
+    bench, pytester, unwatched, capsys, monkeypatch
+):
+    monkeypatch.chdir(pytester.path)
+    assert bench("-k", "latency").ret == 0
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sdperf.plugin.ending.finish.write_evidence", refuse)
+        assert bench("-k", "latency").ret == 3
+    capsys.readouterr()
+    assert main(["baseline", "accept", "--reason", "last"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the last session left no run" in said
+    assert "the run cannot be stored: no room" in said
