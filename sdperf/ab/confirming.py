@@ -32,7 +32,7 @@ from sdperf.judging.session.confirmation import Confirmation, ControlCase
 from sdperf.record.verdict import Finding, Outcome, shorten_case
 from sdperf.settings import CONFIRM
 from sdperf.stats.paired import DEFAULT_LOOKS
-from sdperf.store.controls import NullControl
+from sdperf.store.controls import UNANSWERED, NullControl
 from sdperf.units import format_change, format_seconds
 
 FRESH_PROCESSES: Final = 3
@@ -166,6 +166,7 @@ class Confirmer:
             return self._answer(
                 control, reason=f"it would take about {format_seconds(cost_s)}; {way}"
             )
+        began_s = self.clock()
         one, other = self.bench.make_current(control.case), self.bench.make_current(control.case)
         try:
             is_sound, contrasts = measure_null_control(
@@ -178,13 +179,23 @@ class Confirmer:
                 on_block=lambda done, most: self._progress("null control", done, most),
             )
         except SdperfError as error:
-            return self._answer(control, reason=str(error))
+            return self._answer(control, reason=self._explain_unanswered(began_s, str(error)))
+        except KeyboardInterrupt:
+            reason = self._explain_unanswered(began_s, "interrupted")
+            self._null_control = self._answer(control, reason=reason)
+            raise
         finally:
             one.close()
             other.close()
-        share = f"{CONTROL_SHARE:.0%} of {CONFIRM}"
-        reason = f"out of time: it may take {share}" if is_sound is None else None
-        return self._answer(control, contrasts, is_sound, reason)
+        if is_sound is not None:
+            return self._answer(control, contrasts, is_sound)
+        why = f"out of time: it may take {CONTROL_SHARE:.0%} of {CONFIRM}"
+        reason = self._explain_unanswered(began_s, why)
+        return self._answer(control, contrasts, reason=reason)
+
+    def _explain_unanswered(self, began_s: float, why: str) -> str:
+        """Say that a control ended without an answer, after how many seconds, and why."""
+        return f"{UNANSWERED} after {format_seconds(self.clock() - began_s)}, {why}"
 
     def _answer(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sdperf.models.presets import PRESETS
 from sdperf.record.measurement import Measurement
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import (
     DEFAULT_MASK_SHA256,
     DEFAULT_PICTURE_SHA256,
@@ -54,6 +55,7 @@ _DIRTY = "-dirty"
 _COMPARE = "--benchmark-compare"
 _ACCEPT = "sdperf baseline accept"
 _REASON = " --reason TEXT"
+_INTENDED = " --intended-change"
 _PROGRAM = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _OWN_COMMAND = "{} is the command that you use for this program"
 _BATCH = 4
@@ -261,9 +263,37 @@ def name_baselines(step: str | None, typed: Typed) -> str | None:
         return step
     before, _, after = step.partition(_ACCEPT)
     words = [*_ACCEPT.split(), "--baselines", typed.baselines]
-    if after.startswith(_REASON):
-        words += _REASON.split()
-    return join_step(before, join_command(words), after.removeprefix(_REASON))
+    for option in (_REASON, _INTENDED):
+        if after.startswith(option):
+            words += option.split()
+            after = after.removeprefix(option)
+    return join_step(before, join_command(words), after)
+
+
+def advise_accepting(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Make each suggested ``sdperf baseline accept`` one that accepts the case as it is.
+
+    A case that failed is accepted with ``--intended-change`` only, whichever of its findings
+    suggests it. One that is broken is never accepted, so that nothing is suggested.
+
+    Args:
+        findings: All findings of one case.
+    """
+    found = tuple(findings)
+    outcomes = {one.outcome for one in found}
+    if not any(one.is_failure for one in outcomes):
+        return found
+    is_broken = Outcome.BROKEN in outcomes
+    return tuple(
+        replace(one, next_step=_intend(one.next_step, is_broken=is_broken)) for one in found
+    )
+
+
+def _intend(step: str | None, *, is_broken: bool) -> str | None:
+    accept = _ACCEPT + _REASON
+    if step is None or accept not in step or accept + _INTENDED in step:
+        return step
+    return None if is_broken else step.replace(accept, accept + _INTENDED)
 
 
 def suggest_repeat(case: str, measured: Measurement | None, typed: Typed = UNKNOWN) -> NextStep:

@@ -170,6 +170,11 @@ class Finding:
     next_step: str | None = None
     exhibits: tuple[Exhibit, ...] = ()
 
+    @property
+    def can_be_settled(self) -> bool:
+        """Whether it is an open answer, with what would settle it."""
+        return self.outcome is Outcome.INCONCLUSIVE and self.next_step is not None
+
 
 @dataclass(frozen=True)
 class SettledCase:
@@ -213,7 +218,9 @@ class Verdict:
     def told(self) -> tuple[Finding, ...]:
         """The findings to show: those that decide, other failures, and what is always shown.
 
-        A broken case shows no other failure, since that may only follow from what broke it.
+        An open answer that something would settle is shown beside a worse one: what was measured
+        for it would be lost. A broken case shows no other failure and no open answer, since they
+        may only follow from what broke it.
         """
         is_broken = self.outcome is Outcome.BROKEN
         return tuple(
@@ -221,7 +228,7 @@ class Verdict:
             for finding in self.findings
             if finding.outcome is self.outcome
             or finding.outcome.is_always_told
-            or (finding.outcome.is_failure and not is_broken)
+            or ((finding.outcome.is_failure or finding.can_be_settled) and not is_broken)
         )
 
     @property

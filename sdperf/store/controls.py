@@ -23,6 +23,9 @@ CONTROL_LOG: Final = ".sdperf/null-controls.jsonl"
 
 LARGEST_LOG_BYTES: Final = 64 * 2**20
 
+UNANSWERED: Final = "it began and ended without an answer"
+"""The beginning of the reason of a control that was measured and yet has no answer."""
+
 
 @dataclass(frozen=True)
 class NullControl:

@@ -123,6 +123,7 @@ class SavedCase:
             did not save them, or where they are not durations.
         is_ours: Whether sdperf recorded the case.
         findings: The run's own findings on it, with reasons.
+        base: The session whose pictures the run's own were compared with; ``None`` is unknown.
     """
 
     name: str
@@ -132,6 +133,7 @@ class SavedCase:
     rounds_s: tuple[float, ...] = ()
     is_ours: bool = True
     findings: tuple[Finding, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -350,13 +352,12 @@ def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:
         return SavedCase(name, unusable=reason, rounds_s=rounds_s, is_ours=is_ours)
     verdict = record.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
-    outcome = verdict.get("outcome")
+    outcome, listed, base = (verdict.get(key) for key in ("outcome", "findings", "base"))
     try:
         measurement = parse_measurement(record)
         unusable = _find_fault(stats, measurement)
     except RecordError as error:
         measurement, unusable = None, str(error)
-    listed = verdict.get("findings")
     return SavedCase(
         name=name,
         measurement=measurement,
@@ -368,6 +369,7 @@ def parse_case(name: str, saved: Mapping[str, Any]) -> SavedCase:
             for one in (listed if isinstance(listed, list) else ())
             if isinstance(one, dict)
         ),
+        base=base if isinstance(base, str) else None,
     )
 
 

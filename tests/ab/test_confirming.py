@@ -9,6 +9,7 @@ from sdperf.judging.latency import LatencyLimits, screen_latency
 from sdperf.judging.session.confirmation import ControlCase, choose_control
 from sdperf.judging.suite_estimate import CaseSessions, compute_suite_estimate
 from sdperf.record.verdict import Outcome
+from sdperf.report.text.session.controls import format_control
 from tests.ab.turns.test_blocks import FakeArm
 
 
@@ -170,7 +171,12 @@ def test_a_control_that_takes_longer_than_was_thought_leaves_the_suspects_their_
     bench = FakeBench(code="no subject", current=1.0, cost_s=10.0)
     done = confirm(bench, screen(SUSPICIOUS), budget_s=90.0, clock=Watch(bench, 4.0))
     assert done.null_control.is_sound is None
-    assert done.null_control.reason == "out of time: it may take 50% of --sd-confirm"
+    assert done.null_control.reason == (
+        "it began and ended without an answer after 48.0 s, "
+        "out of time: it may take 50% of --sd-confirm"
+    )
+    said = format_control(done.null_control)
+    assert said == f"null control: {done.null_control.reason}", "there was one"
     assert len(done.null_control.contrasts) == 3
     assert done.findings[CASE].outcome is Outcome.PASS
     assert "repeated in 3 fresh processes" in done.notes[0]
@@ -198,7 +204,9 @@ def test_a_control_whose_worker_dies_has_no_answer_and_the_suspects_are_settled(
     bench.make_current = die_once
     done = confirm(bench, screen(SUSPICIOUS))
     assert done.null_control.is_sound is None
-    assert done.null_control.reason == "a worker died"
+    assert done.null_control.reason == (
+        "it began and ended without an answer after 0 ns, a worker died"
+    )
     assert done.findings[CASE].outcome is Outcome.SLOWER
 
 
@@ -208,10 +216,22 @@ def test_an_interrupted_control_is_kept_as_no_answer():
     def interrupt(case):
         raise KeyboardInterrupt
 
-    bench.make_current = interrupt
+    make, bench.make_current = bench.make_current, interrupt
     done = confirm(bench, screen(STEADY))
     assert done.was_interrupted
     assert done.null_control.reason == "interrupted"
+
+    def interrupt_measuring(case):
+        arm = make(case)
+        arm.measure_s = lambda: interrupt(case)
+        return arm
+
+    bench.make_current = interrupt_measuring
+    done = confirm(bench, screen(STEADY))
+    assert done.was_interrupted
+    assert done.null_control.reason == (
+        "it began and ended without an answer after 0 ns, interrupted"
+    )
 
 
 def test_the_quickest_compared_case_is_held_to_the_limit_that_binds():

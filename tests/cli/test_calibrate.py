@@ -41,7 +41,7 @@ def test_saved_sessions_of_a_quiet_machine_support_the_limit(sessions, tmp_path,
     document = json.loads(evidence.read_text())
     assert document["supports_limit"] is True
     assert document["noise"]["red_sessions"] == 0
-    assert "null controls on this machine: none yet" in said
+    assert "null controls on this machine: none with an answer yet" in said
     (found,) = read_calibrations(tmp_path / "out").values()
     assert found.fingerprint == ENVIRONMENT.fingerprint()
     assert found.command.startswith("sdperf calibrate --from run0.json run1.json")
@@ -65,7 +65,7 @@ def test_a_limit_that_the_machine_cannot_support_is_refused_with_evidence(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sessions", "5"], "too few sessions"),
+        (["--sessions", "5"], "a whole number, 6 to 1000000"),
         (["--max-slowdown", "much"], "--max-slowdown cannot be used"),
         (["--from", "absent.json"], "absent.json cannot be read"),
     ],
@@ -73,6 +73,12 @@ def test_a_limit_that_the_machine_cannot_support_is_refused_with_evidence(
 def test_what_cannot_be_told_is_refused(arguments, message, capsys):
     assert main(["calibrate", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_help_says_the_range_that_is_taken(capsys):
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--help"])
+    assert "a whole number, 6 to 1000000 (8)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_too_few_saved_sessions_are_refused(sessions, capsys):

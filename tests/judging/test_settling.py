@@ -6,12 +6,14 @@ import pytest
 from sdperf.ab.sides.matrix import parse_cases
 from sdperf.judging.settling import (
     Typed,
+    advise_accepting,
     name_baselines,
     suggest_ab,
     suggest_calibrate,
     suggest_repeat,
 )
 from sdperf.models.sampling import preset_for
+from sdperf.record.verdict import Finding, Outcome
 from sdperf.record.workload import (
     DEFAULT_PICTURE_SHA256,
     DEFAULT_PROMPTS,
@@ -209,6 +211,26 @@ def test_a_session_is_accepted_into_the_folder_that_it_was_compared_with():
     )
     assert name_baselines(step, Typed()) == step
     assert name_baselines(None, Typed(baselines="x")) is None
+
+
+def test_a_case_that_failed_is_accepted_as_an_intended_change():
+    changed = Finding(
+        Outcome.CHANGED, "exactness", "so", "if meant: sdperf baseline accept --reason TEXT; more"
+    )
+    worse = Finding(Outcome.DEGRADED, "image", "so", "open it")
+    assert advise_accepting([changed]) == (changed,)
+    advised, other = advise_accepting([changed, worse])
+    assert advised.next_step == (
+        "if meant: sdperf baseline accept --reason TEXT --intended-change; more"
+    )
+    assert other == worse
+    assert advise_accepting([advised, worse]) == (advised, worse), "said once"
+    assert name_baselines(advised.next_step, Typed(baselines="my runs")) == (
+        "if meant: sdperf baseline accept --baselines 'my runs' --reason TEXT --intended-change; "
+        "more"
+    )
+    broken = Finding(Outcome.BROKEN, "image", "NaN")
+    assert advise_accepting([changed, broken])[0].next_step is None, "it is never accepted"
 
 
 def test_what_is_drawn_from_stands_in_the_commands_and_lost_files_are_said():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.record.floors import Floors
 from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_cases
+from sdperf.report.text.session.cases import Row, format_findings
 from tests.support.measurements import image, scores
 
 FLOORS = Floors(ssim=0.98, worst_tile_ssim=0.95, entropy_drop_bits=0.2, evidence="test")
@@ -99,6 +100,21 @@ def test_every_failure_is_told_but_beside_a_broken_one():
     fine, broken = Finding(Outcome.PASS, "memory", "same"), Finding(Outcome.BROKEN, "image", "NaN")
     assert Verdict("case", (slower, uglier, fine, grown)).told == (slower, uglier, grown)
     assert Verdict("case", (slower, broken, uglier)).told == (broken,)
+
+
+def test_an_open_answer_is_told_beside_a_failure_with_what_settles_it():
+    uglier, changed, broken = (
+        Finding(outcome, "image", "so")
+        for outcome in (Outcome.DEGRADED, Outcome.CHANGED, Outcome.BROKEN)
+    )
+    doubtful = Finding(Outcome.INCONCLUSIVE, "latency", "+20 %, not confirmed", "sdperf ab A B")
+    unknown = Finding(Outcome.INCONCLUSIVE, "latency", "nobody can tell")
+    for worse in (uglier, changed):
+        verdict = Verdict("case", (doubtful, worse, unknown))
+        assert verdict.told == (doubtful, worse)
+        shown = "\n".join(line.text for line in format_findings([Row("case", verdict, None, None)]))
+        assert "INCONCLUSIVE  case: +20 %, not confirmed\n    next: sdperf ab A B" in shown
+    assert Verdict("case", (doubtful, broken)).told == (broken,)
 
 
 def test_every_outcome_is_a_failure_or_open_or_good():

@@ -10,6 +10,7 @@ import pytest
 
 from sdperf.cli import main
 from sdperf.errors import ConfigurationError, ImageError, RecordError
+from sdperf.judging.session.comparison import compare_with_accepted
 from sdperf.record.guard import Guard
 from sdperf.record.json import format_record
 from sdperf.record.measurement import GuardLog
@@ -249,6 +250,47 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path):
 
 
 class TestCommand:
+    def test_sessions_before_a_changed_level_are_not_counted_as_ones_that_bind(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        other = CASE.replace("latency", "batch")
+
+        def accept_next(seed, outcome="PASS", *arguments):
+            cases = {CASE: (1.0, 2.0), other: (1.0, 2.0 + seed)}
+            write_run(
+                tmp_path / f"run{seed}",
+                seed=seed,
+                cases=cases,
+                outcomes={CASE: outcome, other: "PASS"},
+            )
+            run = tmp_path / f"run{seed}" / "run.json"
+            assert main(["baseline", "accept", str(run), "--reason", "r", *arguments]) == 0
+            return " ".join(capsys.readouterr().out.split())
+
+        (tmp_path / "run0").mkdir()
+        (tmp_path / "run1").mkdir()
+        assert "1 accepted session, 4 more until the statistical gate binds" in accept_next(0)
+        said = accept_next(1, "DEGRADED", "--intended-change")
+        assert "level changed, a new history begins: 1 case" in said
+        left = (
+            "2 accepted sessions, of which 1 counts for 1 of 2 cases, 4 more until the "
+            "statistical gate binds"
+        )
+        assert left in said
+        assert main(["baseline", "list"]) == 0
+        assert left in " ".join(capsys.readouterr().out.split())
+        (folder,) = (tmp_path / "benchmarks/baselines").iterdir()
+        accepted = BaselineStore(tmp_path / "benchmarks/baselines").load(folder.name)
+        lines = compare_with_accepted(accepted, 0.03, 0.25, [CASE, other, "new"]).lines
+        assert left in lines[0]
+        assert lines[1].startswith("only +25.0 % fails; 4 more accepted sessions for the limit of")
+        assert (
+            compare_with_accepted(accepted, 0.03, 0.25, [other])
+            .lines[0]
+            .endswith("2 accepted sessions, 3 more until the statistical gate binds")
+        )
+
     def test_accept_list_show_reject(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
         (tmp_path / ".sdperf").mkdir()

@@ -191,6 +191,10 @@ def _verdict() -> dict[str, Any]:
                     "additionalProperties": False,
                 },
             },
+            "base": {
+                "type": ["string", "null"],
+                "description": "The session whose pictures these were compared with.",
+            },
         },
         "required": ["outcome", "findings"],
         "additionalProperties": False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sdperf.cli.runs.baseline import describe_controls
-from sdperf.cli.shared.options import COUNT, add_option, add_setting
+from sdperf.cli.shared.options import add_option, add_setting
 from sdperf.errors import ConfigurationError
 from sdperf.judging.machine_noise import (
     FEWEST_TO_CALIBRATE,
@@ -61,7 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_option(parser, "--sessions", COUNT, "sessions to measure", default=8)
+    sessions = kinds.whole(least=FEWEST_TO_CALIBRATE)
+    add_option(parser, "--sessions", sessions, "sessions to measure", default=8)
     parser.add_argument(
         "--from",
         dest="saved",
@@ -92,12 +93,6 @@ def run(arguments: argparse.Namespace) -> int:
         paths = arguments.saved
         command = ["sdperf", "calibrate", "--from", *(path.name for path in paths)]
     else:
-        if arguments.sessions < FEWEST_TO_CALIBRATE:
-            raise ConfigurationError(
-                "that is too few sessions to calibrate by",
-                got=arguments.sessions,
-                expected=f"{FEWEST_TO_CALIBRATE} or more",
-            )
         paths = _measure(arguments.sessions, pytest_arguments, out)
         command = ["sdperf", "calibrate", "--sessions", str(len(paths)), "--", *pytest_arguments]
     sessions = [read_run(path, needs_rounds=True) for path in paths]

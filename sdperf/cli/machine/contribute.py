@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.cli.shared.output import check_output_file, print_lines
 from sdperf.errors import ConfigurationError, RecordError
 from sdperf.outputs import Output, check_outputs
@@ -32,6 +31,7 @@ from sdperf.store.contribution.contribution import (
     parse_contribution,
 )
 from sdperf.store.files import write_atomically
+from sdperf.store.last_run import LAST_RUN, find_last_run
 from sdperf.store.runs import read_run
 
 DEFAULT_TABLE: Final = Path("docs/results/machines/README.md")
@@ -88,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             "one run makes one bundle", got=f"{len(arguments.files)} files", expected="one"
         )
-    _make(arguments.files[0] if arguments.files else Path(LAST_RUN), arguments.output)
+    path = arguments.files[0] if arguments.files else find_last_run("sdperf contribute")
+    _make(path, arguments.output)
     return 0
 
 

@@ -15,10 +15,9 @@ from sdperf.report.text.session.controls import format_control_record
 from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.store.baselines import DEFAULT_FOLDER, BaselineStore
 from sdperf.store.controls import CONTROL_LOG, merge_controls, read_controls
+from sdperf.store.last_run import LAST_RUN, find_last_run
 from sdperf.store.runs import read_run
 from sdperf.units import format_quantity
-
-LAST_RUN: Final = ".sdperf/last-run.json"
 
 _EPILOG: Final = """\
 A baseline changes only here: no run ever accepts itself, and a run in which anything failed is
@@ -51,7 +50,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         nargs="?",
         type=Path,
-        default=Path(LAST_RUN),
         metavar="RUN",
         help=f"a saved pytest-benchmark JSON (the last run, {LAST_RUN})",
     )
@@ -98,15 +96,11 @@ def _fit(line: str) -> list[str]:
 
 
 def _accept(store: BaselineStore, arguments: argparse.Namespace) -> list[str]:
-    path: Path = arguments.run
-    if path == Path(LAST_RUN) and not path.exists():
-        raise ConfigurationError(
-            "there is no last run here", got=str(path.resolve()), hint="pytest benchmarks"
-        )
+    path: Path = arguments.run or find_last_run("sdperf baseline accept --reason TEXT")
     accepted = store.accept(
         read_run(path), reason=arguments.reason, intended_change=arguments.intended_change
     )
-    return format_accepted(accepted, len(store.load(accepted.fingerprint)))
+    return format_accepted(accepted, store.load(accepted.fingerprint))
 
 
 def _list(store: BaselineStore, _: argparse.Namespace) -> list[str]:

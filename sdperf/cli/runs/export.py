@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import check_result
+from sdperf.store.last_run import LAST_RUN, find_last_run
 
 if TYPE_CHECKING:
     from sdperf.report.export import ExportedCase
@@ -45,7 +45,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         nargs="?",
         type=Path,
-        default=Path(LAST_RUN),
         metavar="RUN",
         help=f"any pytest-benchmark JSON with stats.data (the last run, {LAST_RUN})",
     )
@@ -68,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.output != Path("-"):
         check_result("-o", arguments.output)
-    cases, when = load_cases(arguments.run)
+    path = arguments.run or find_last_run(f"sdperf export --format {arguments.format}")
+    cases, when = load_cases(path)
     if arguments.format == "bencher":
         text = export.format_bencher(cases)
     elif arguments.format == "junit":

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     require_drawing()
     check_result("-o", arguments.output, is_folder=True)
-    machines, source = load_machines(arguments.runs, arguments.baselines)
+    machines, source = load_machines(arguments.runs, arguments.baselines, command="sdperf figures")
     trends = load_machine_trends(machines, arguments)
     folder: Path = arguments.output
     named = [

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sdperf.store.history.reading import Filters, RunHead
 
 _EPILOG: Final = f"""\
-Every pytest run keeps itself here ({HISTORY}), also one that failed. The history is an SQLite
-file, .sdperf/history.db, or a PostgreSQL database that a team shares:
+Every pytest run that measured a case keeps itself here ({HISTORY}), also one that failed. The
+history is an SQLite file, .sdperf/history.db, or a PostgreSQL database that a team shares:
 
   export SDPERF_HISTORY=postgresql://sdperf@server/sdperf     # pip install 'sdperf[postgres]'
 

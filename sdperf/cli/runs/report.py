@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdperf.cli.runs.baseline import LAST_RUN
 from sdperf.cli.runs.compare import add_limit_arguments, read_limits
 from sdperf.cli.runs.history import add_history_option, open_given
 from sdperf.cli.shared.options import add_baselines, require_baselines
 from sdperf.errors import ConfigurationError
 from sdperf.outputs import check_result
 from sdperf.store.baselines import DEFAULT_FOLDER
+from sdperf.store.last_run import LAST_RUN, find_last_run
 from sdperf.units import format_bytes, format_quantity
 
 if TYPE_CHECKING:
@@ -143,7 +143,11 @@ def describe(machines: Sequence[JudgedMachine]) -> str:
 
 
 def load_machines(
-    runs: Sequence[Path], baselines: Path, limits: Limits | None = None
+    runs: Sequence[Path],
+    baselines: Path,
+    limits: Limits | None = None,
+    *,
+    command: str = "sdperf report",
 ) -> tuple[list[JudgedMachine], PictureSource]:
     """Read saved runs and judge each machine's last one.
 
@@ -151,9 +155,10 @@ def load_machines(
         runs: Saved runs, oldest first; without any, the last run.
         baselines: Folder of the accepted sessions, for machines with a single run.
         limits: The limits to judge by; the default ones if not given.
+        command: What the user typed, for messages.
 
     Raises:
-        ConfigurationError: No run was named and there is no last one.
+        ConfigurationError: No run was named, and there is no last one or a later session left none.
         RecordError: A file cannot be read.
     """
     from sdperf.judging.machine import group_by_machine, judge_machine, require_runs
@@ -163,11 +168,7 @@ def load_machines(
     from sdperf.store.baselines import BaselineStore
     from sdperf.store.runs import find_itself
 
-    paths = list(runs) or [Path(LAST_RUN)]
-    if not runs and not paths[0].exists():
-        raise ConfigurationError(
-            "there is no last run here", got=str(paths[0].resolve()), hint="pytest benchmarks"
-        )
+    paths = list(runs) or [find_last_run(command)]
     read = [read_reported_run(path) for path in paths]
     require_runs(read)
     store, machines = BaselineStore(baselines), []

@@ -19,6 +19,13 @@ _HELD_EQUAL: Final = {
 """What is compared. Denoiser calls are only recorded: pictures judge a change that skips some."""
 
 
+OTHER_WORK_IS_MEANT: Final = (
+    "where the new work is meant: sdperf baseline reject SESSION for each session of the old, "
+    "then accept a run"
+)
+"""The way out for a case that is BROKEN by its baseline, since a broken case is never accepted."""
+
+
 def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
     """Compare what a case executed with what its baseline executed, of the same workload.
 
@@ -36,8 +43,8 @@ def judge_execution(current: Measurement, base: Measurement) -> Finding | None:
         Outcome.BROKEN,
         GATE,
         f"other work than the baseline's: {'; '.join(seen)}",
-        f"ask for it in the workload (pytest {STEPS}, {SIZE}, {GUIDANCE}, {SCHEDULER}), "
-        "or accept a baseline of the new work",
+        f"ask for it in the workload (pytest {STEPS}, {SIZE}, {GUIDANCE}, {SCHEDULER}); "
+        f"{OTHER_WORK_IS_MEANT}",
     )
 
 

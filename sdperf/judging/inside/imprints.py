@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from sdperf.judging.doubts.execution import OTHER_WORK_IS_MEANT
 from sdperf.judging.exactness import explain_inexact, is_plain_fp32
 from sdperf.judging.floors import STRICTEST_TRAJECTORY_RMS, choose_trajectory_rms
 from sdperf.judging.images import name_picture
@@ -105,8 +106,7 @@ def _judge(
             Outcome.BROKEN,
             GATE,
             f"{name}: other work than the baseline's: {parting.mismatch}",
-            f"ask for it in the workload (pytest {STEPS}, {SIZE}), or accept a baseline of "
-            "the new work",
+            f"ask for it in the workload (pytest {STEPS}, {SIZE}); {OTHER_WORK_IS_MEANT}",
         )
     first = describe_parting(parting, steps)
     if not parting.is_finite:
@@ -125,7 +125,7 @@ def _judge(
             f"{name}: the latents part from the baseline's: {first}; {rms:.2g} of their size "
             f"apart{step}, tolerance of {precision} here {limit:.2g}",
             f"what comes before is equal: look at {_WHERE[parting.component]} there, or, where "
-            "it is meant, sdperf baseline accept --reason TEXT",
+            "it is meant, sdperf baseline accept --reason TEXT --intended-change",
         )
     if not is_exact:
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
-from sdperf.judging.session.words import format_sessions_missing
+from sdperf.judging.session.words import count_held, count_short, format_sessions_missing
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import shorten_case
@@ -91,7 +91,10 @@ class Comparison:
 
 
 def compare_with_accepted(
-    accepted: Sequence[AcceptedSession], limit: float, gross: float
+    accepted: Sequence[AcceptedSession],
+    limit: float,
+    gross: float,
+    names: Iterable[str] | None = None,
 ) -> Comparison:
     """Compare a session with the accepted ones of its machine. Pure.
 
@@ -99,7 +102,9 @@ def compare_with_accepted(
         accepted: The accepted sessions, oldest first, one or more.
         limit: Binding limit of a case, as a fraction.
         gross: Slowdown that fails before the limit binds, as a fraction.
+        names: The cases of the session; those of the latest accepted one where none are given.
     """
+    held = count_held([(one.run.cases, one.acceptance.level_changed) for one in accepted], names)
     return Comparison(
         is_asked=True,
         sessions=tuple(
@@ -119,14 +124,18 @@ def compare_with_accepted(
         ),
         lines=(
             f"compared with the baselines of this machine: "
-            f"{format_sessions_missing(len(accepted))}",
-            _describe_limit(len(accepted), limit, gross),
+            f"{format_sessions_missing(len(accepted), held)}",
+            _describe_limit(held or (len(accepted),), limit, gross),
         ),
     )
 
 
 def compare_with_saved(
-    compared: Mapping[Any, Mapping[str, Any]], storage: Path, limit: float, gross: float
+    compared: Mapping[Any, Mapping[str, Any]],
+    storage: Path,
+    limit: float,
+    gross: float,
+    names: Iterable[str] | None = None,
 ) -> Comparison:
     """Compare a session with the runs that pytest-benchmark loaded. Pure, but for resolving paths.
 
@@ -135,6 +144,7 @@ def compare_with_saved(
         storage: Folder that relative paths start from.
         limit: Binding limit of a case, as a fraction.
         gross: Slowdown that fails before the limit binds, as a fraction.
+        names: The cases of the session; those of the latest saved run where none are given.
     """
     sessions = []
     for relative, benchmarks in compared.items():
@@ -152,26 +162,33 @@ def compare_with_saved(
     if not sessions:
         return Comparison(is_asked=True, lines=("compared with nothing: no run was saved yet",))
     named = sessions[0].source if len(sessions) == 1 else f"{len(sessions)} saved runs"
+    held = count_held([(one.cases, one.level_changed) for one in sessions], names)
     return Comparison(
         is_asked=True,
         sessions=tuple(sessions),
         lines=(
             f"compared with {named}",
-            _describe_limit(len(sessions), limit, gross, "more session"),
+            _describe_limit(held or (len(sessions),), limit, gross, "more session"),
         ),
     )
 
 
 def _describe_limit(
-    sessions: int, limit: float, gross: float, kind: str = "more accepted session"
+    held: Sequence[int], limit: float, gross: float, kind: str = "more accepted session"
 ) -> str:
+    """Say which limit binds, by the sessions that count for each case."""
+    sessions, short = min(held), count_short(held)
+    where = f" in {short}" if short else ""
     if sessions >= FEWEST_SESSIONS:
         return f"limit {format_change(1 + limit)} a case, held to the spread between sessions"
     missing = format_quantity(FEWEST_SESSIONS - sessions, kind)
     if gross <= limit:
-        return f"{format_change(1 + limit)} fails; {missing} to know the spread between sessions"
+        return (
+            f"{format_change(1 + limit)} fails; {missing} to know the spread between sessions"
+            f"{where}"
+        )
     return (
-        f"only {format_change(1 + gross)} fails; {missing} for the "
+        f"only {format_change(1 + gross)} fails{where}; {missing} for the "
         f"limit of {format_change(1 + limit)} to bind"
     )
 

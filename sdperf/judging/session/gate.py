@@ -62,12 +62,14 @@ class JudgedCase:
         history: The measurement of the case in each compared session; ``None`` where a session has
             none that counts.
         saved: How many of the sessions that count are saved runs, which nobody accepted.
+        base: The latest session that counts, whose pictures these were compared with.
     """
 
     measurement: Measurement
     findings: tuple[Finding, ...]
     history: tuple[Measurement | None, ...]
     saved: int = 0
+    base: str | None = None
 
     @property
     def held(self) -> HeldCase:
@@ -106,14 +108,16 @@ class Gate:
         if complaint is not None:
             findings.append(complaint)
         known = [saved for saved in history if saved is not None]
+        base = None
         if known:
             session = max(index for index, saved in enumerate(history) if saved is not None)
+            base = self.comparison.sessions[session].source
             store = self.comparison.sessions[session].images
             findings += judge_work(measurement, known[-1])
             measurement, missing = _score_against(known[-1], store, result, self.pictures)
             findings += [missing] if missing else _judge_against_saved(measurement, history)
             findings += judge_inside(measurement, history, self.memory)
-        return JudgedCase(measurement, tuple(findings), history, held.saved)
+        return JudgedCase(measurement, tuple(findings), history, held.saved, base)
 
     def _judge_images(self, measurement: Measurement) -> list[Finding]:
         """Judge without a saved run: hard faults, repeatability, references, plain sync."""

@@ -13,6 +13,7 @@ from sdperf.judging.doubts.comparable import Difference
 from sdperf.judging.doubts.execution import GATE as WORK
 from sdperf.judging.doubts.plausibility import GATE as PLAUSIBILITY
 from sdperf.judging.doubts.plausibility import judge_plausibility
+from sdperf.judging.doubts.said import weigh_said
 from sdperf.judging.exactness import GATE as EXACTNESS
 from sdperf.judging.exactness import judge_exactness
 from sdperf.judging.images import judge_soundness
@@ -30,6 +31,7 @@ from sdperf.judging.session.held import HeldCase
 from sdperf.judging.session.judge import Again, judge_session
 from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.recorded import RECORDED_GATES
+from sdperf.judging.settling import advise_accepting
 from sdperf.judging.suite_estimate import CaseEstimate
 from sdperf.record.measurement import Measurement
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict, parse_finding
@@ -171,7 +173,7 @@ def compare_sessions(
             found[name].difference,
             None if held[name].has_history else _find_doubt(found[name], unfit),
             [
-                *_repeat_said(head, name),
+                *_repeat_said(head, name, bases, found[name]),
                 *_judge_record(replace(held[name], history=found[name].history), limits.memory),
                 *judged.recorded.get(name, ()),
             ],
@@ -304,9 +306,12 @@ def _compare_case(
         step = difference.suggest("compare with a session of this machine")
         latency = Finding(Outcome.INCOMPARABLE, "latency", difference.reason, step)
     if settled is not None and latency.outcome in _SPEEDS:
+        settle = latency.next_step or estimate.data.settle or estimate.data.repeat
         latency = parse_finding(settled.outcome, "latency", settled.reason)
+        if latency.outcome in (Outcome.SLOWER, Outcome.INCONCLUSIVE):
+            latency = replace(latency, next_step=settle)
     return ComparedCase(
-        verdict=Verdict(name, (latency, *others)),
+        verdict=Verdict(name, advise_accepting((latency, *others))),
         baseline_s=estimate.baseline_s,
         current_s=estimate.data.current_s,
         ratio_beside_others=(None if estimate.rise_log is None else math.exp(estimate.rise_log)),
@@ -358,10 +363,13 @@ _JUDGED_ANEW = RECORDED_GATES | {"latency", "memory", EXACTNESS, IMPRINT, PLAUSI
 """Gates whose answers follow from the saved numbers; other gates saw what no file holds."""
 
 
-def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
+def _repeat_said(
+    head: SavedRun, name: str, bases: Sequence[SavedRun], found: Held
+) -> list[Finding]:
     """Repeat the run's own findings that nobody can judge again: on images and workers.
 
     A finding that the run was compared with nothing is not repeated, since here it is compared.
+    One against the run's own baseline is weighed where that is not what it is compared with.
     """
     case = head.cases.get(name)
     said = [
@@ -369,6 +377,14 @@ def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
         for one in head.findings.get(name, ())
         if one.gate not in _JUDGED_ANEW and one.outcome is not Outcome.NO_BASELINE
     ]
+    if case is not None and case.measurement is not None:
+        base, source = _find_pictures(bases, name, found)
+        said = [
+            weigh_said(one, case.measurement, base, source, case.base)
+            if one.gate == "image"
+            else one
+            for one in said
+        ]
     if any(one.gate == "image" for one in said) or case is None:
         return said
     if case.measurement is not None:
@@ -377,6 +393,25 @@ def _repeat_said(head: SavedRun, name: str) -> list[Finding]:
         outcome = Outcome(case.outcome)
         said.append(Finding(outcome, "image", "the run itself said so of its images"))
     return said
+
+
+def _find_pictures(
+    bases: Sequence[SavedRun], name: str, found: Held
+) -> tuple[Measurement | None, str]:
+    """Return the record whose pictures a case is compared with, and the name of its run.
+
+    That is the latest base that counts. Where none does, such as one that failed itself, the latest
+    with a record: bytes that are equal are equal there too.
+    """
+    records = [
+        (None if one is None else one.measurement, base.source)
+        for one, base in zip(found.cases, bases, strict=True)
+    ]
+    if all(record is None for record, _ in records):
+        held = ((base.cases.get(name), base.source) for base in bases)
+        records = [(None if one is None else one.measurement, source) for one, source in held]
+    known = (one for one in reversed(records) if one[0] is not None)
+    return next(known, (None, ""))
 
 
 _SAID_BY_THE_RUN = frozenset({Outcome.BROKEN.value, Outcome.DEGRADED.value})

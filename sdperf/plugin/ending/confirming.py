@@ -76,7 +76,10 @@ def describe_done(confirmation: Confirmation, suspects: int) -> str:
     """
     settled, named = len(confirmation.findings), format_quantity(suspects, "suspect")
     share = "" if settled == suspects else f"{settled} of "
-    done = f"measured {share}{named} again" if suspects else "null control"
+    control = confirmation.null_control
+    is_open = control is not None and control.is_sound is None and not confirmation.was_interrupted
+    null_control = "null control, without an answer" if is_open else "null control"
+    done = f"measured {share}{named} again" if suspects else null_control
     return f"{done}, interrupted" if confirmation.was_interrupted else done
 
 

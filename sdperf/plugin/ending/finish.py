@@ -18,6 +18,8 @@ from sdperf.plugin.ending.saving import (
     find_json_folder,
     find_storage_folder,
     guard_saving,
+    leave_note,
+    note_no_run,
     store_last_run,
     store_null_control,
     write_images,
@@ -83,6 +85,8 @@ def finish_session(session: pytest.Session, live: LiveSession) -> SessionOutcome
             session.exitstatus = EXIT_VOID
     has_result = bool(live.log.results or live.quality.results)
     run = _store(session, live, outcome, folders, storage) if has_result else None
+    if not has_result:
+        live.stored.no_run = note_no_run(live, outcome)
     stored, root = live.stored, session.config.rootpath
     if (
         run is not None
@@ -140,6 +144,7 @@ def _store(
     except OSError as error:
         where = "" if error.filename is None else f" ({error.filename})"
         live.stored.unsaved.append(f"the run cannot be stored: {error.strerror or error}{where}")
+        leave_note(root, live.stored.unsaved[-1])
     return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdperf.errors import RecordError, SdperfError
+from sdperf.store.last_run import LAST_RUN
 from sdperf.units import format_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def write_html(live: LiveSession, outcome: SessionOutcome, root: Path, path: Pat
     from sdperf.report.html.files import write_report
     from sdperf.report.pictures.pictures import locate_pictures
 
-    last_run = root / ".sdperf" / "last-run.json"
+    last_run = root / LAST_RUN
     paths = [one.path for one in outcome.comparison.sessions if one.path is not None]
     try:
         judged = judge_stored(live.read_limits(), outcome, last_run, paths)

@@ -26,7 +26,7 @@ from sdperf.judging.session.gate import Gate, JudgedCase
 from sdperf.judging.session.judge import Again, JudgedSession, judge_session, settle_case
 from sdperf.judging.session.parts import divide
 from sdperf.judging.session.speed import void_finding
-from sdperf.judging.settling import name_baselines
+from sdperf.judging.settling import advise_accepting, name_baselines
 from sdperf.plugin.ending.calibrated import find_noise
 from sdperf.plugin.ending.confirming import confirm_suspects
 from sdperf.plugin.ending.outcome import SessionOutcome, find_guards
@@ -99,7 +99,8 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         rows.append(_make_row(live, node_id, short[node_id], one, extra, change))
     for row in rows:
         if row.measurement is not None:
-            _write_record(host, row.measurement, row.verdict)
+            one = judged.get(row.verdict.case)
+            _write_record(host, row.measurement, row.verdict, None if one is None else one.base)
     measured = {name: result.measurement for name, result in complete.items()}
     renamed = describe_renamed(comparison.sessions, measured)
     no_overlap = _explain_no_overlap(comparison, rows, renamed)
@@ -218,19 +219,19 @@ def _choose_comparison(
         return Comparison()
     storage = Path(getattr(host.storage, "path", "."))
     if not live.asked.compares_with_accepted:
-        return compare_with_saved(host.compared_mapping or {}, storage, limit, gross)
+        return compare_with_saved(host.compared_mapping or {}, storage, limit, gross, complete)
     measured = {name: result.measurement for name, result in complete.items()}
     fingerprint = next(iter(measured.values())).environment.fingerprint()
     store = BaselineStore(live.settings.baselines)
     accepted = store.load(fingerprint)
     if accepted:
-        chosen = compare_with_accepted(accepted, limit, gross)
+        chosen = compare_with_accepted(accepted, limit, gross, measured)
         known = {name for session in chosen.sessions for name in session.cases}
         if known.issuperset(measured):
             return chosen
-        saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+        saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross, measured)
         return chosen.telling(describe_elsewhere(chosen.sessions, saved.sessions, measured))
-    saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross)
+    saved = compare_with_saved(load_last_saved(host.storage), storage, limit, gross, measured)
     return dataclasses.replace(
         saved,
         lines=(
@@ -282,12 +283,12 @@ def _make_row(
         measurement, findings = judged.measurement, (*judged.findings, *extra)
     findings = tuple(
         dataclasses.replace(one, next_step=name_baselines(one.next_step, live.typed))
-        for one in findings
+        for one in advise_accepting(findings)
     )
     return Row(case, Verdict(node_id, findings), measurement, change)
 
 
-def _write_record(host: Any, measurement: Measurement, verdict: Verdict) -> None:
+def _write_record(host: Any, measurement: Measurement, verdict: Verdict, base: str | None) -> None:
     for benchmark in host.benchmarks if host is not None else ():
         if benchmark.fullname == verdict.case:
             record = format_measurement(measurement)
@@ -297,5 +298,6 @@ def _write_record(host: Any, measurement: Measurement, verdict: Verdict) -> None
                     {"outcome": one.outcome.value, "gate": one.gate, "reason": one.reason}
                     for one in verdict.findings
                 ],
+                "base": base,
             }
             benchmark.extra_info["sdperf"] = record

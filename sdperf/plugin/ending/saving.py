@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,8 +12,8 @@ import pytest
 
 from sdperf.plugin.ending.outcome import SessionOutcome, find_guards
 from sdperf.store.controls import CONTROL_LOG, NullControl, append_control
-from sdperf.store.files import write_atomically
 from sdperf.store.images import ImageStore
+from sdperf.store.last_run import LAST_RUN, describe_run, note_nothing_measured, store_as_last
 from sdperf.store.quality import QualityCase, make_quality_case
 from sdperf.store.runs import RunSummary
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sdperf.run.suite import Suite
 
 EVIDENCE_FOLDER: Final = ".sdperf"
+_LONGEST_REASON: Final = 300
 
 
 def store_last_run(config: pytest.Config, host: Any) -> str:
@@ -49,10 +52,40 @@ def store_last_run(config: pytest.Config, host: Any) -> str:
     hook.pytest_benchmark_update_json(
         config=config, benchmarks=host.benchmarks, output_json=document
     )
-    path = config.rootpath / EVIDENCE_FOLDER / "last-run.json"
     content: str = utils.safe_dumps(document, ensure_ascii=True, indent=1)  # type: ignore[no-untyped-call]
-    write_atomically(path, content.encode())
+    store_as_last(config.rootpath, content.encode())
     return content
+
+
+def leave_note(root: Path, reason: str) -> None:
+    """Note that the last run is older than the session that ends, where anything can be written."""
+    with contextlib.suppress(OSError):  # the summary says it too
+        note_nothing_measured(root, datetime.now(UTC), reason[:_LONGEST_REASON])
+
+
+def note_no_run(live: LiveSession, outcome: SessionOutcome) -> str | None:
+    """Leave a note where a session that was to measure has no run, so that none is taken for it.
+
+    A session whose cases were all skipped on purpose leaves the last run what it is.
+
+    Returns:
+        What to say of it in the summary; ``None`` where there is nothing to say.
+    """
+    if not (outcome.rows or outcome.nothing_ran or live.interrupted):
+        return None
+    reason = outcome.nothing_ran or "interrupted before a case had finished"
+    if outcome.rows:
+        row = outcome.rows[0]
+        found = row.verdict.decisive
+        reason = f"{row.case}: {found[0].reason if found else row.verdict.outcome.value}"
+    leave_note(live.root, reason)
+    if not outcome.rows:
+        return None
+    older = describe_run(live.root / LAST_RUN)
+    kept = "there is no last run" if older is None else f"{LAST_RUN} is still the run {older}"
+    return (
+        f"not saved: no case was measured, so no run of it is kept, also not in the history; {kept}"
+    )
 
 
 def summarise_run(live: LiveSession, outcome: SessionOutcome) -> RunSummary:

@@ -133,7 +133,9 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
         lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
         step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
-        lines.append(f"faster: {step} keeps what was won")
+        fails = any(row.verdict.outcome.is_failure for row in outcome.rows)
+        first = ", once nothing fails any more" if fails else ""
+        lines.append(f"faster: {step} keeps what was won{first}")
     if live.settings.unwatched and any(row.measurement is not None for row in outcome.rows):
         why = UNWATCHED if live.settings.cluster is None else "a cluster"
         lines.append(f"not judged for {why}: {UNWATCHED_GATES}")
@@ -147,6 +149,8 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
         lines.append(f"void, exit status {EXIT_VOID}: {outcome.void}")
     if live.stored.refused_save is not None:
         lines.append(live.stored.refused_save)
+    if live.stored.no_run is not None:
+        lines.append(live.stored.no_run)
     return lines
 
 

@@ -20,6 +20,8 @@ class StoredRun:
         exhibits: How many failing images were saved beside their references.
         report: One line about the requested report.
         refused_save: Why a requested save was refused; ``None`` where it was not.
+        no_run: That no case was measured and nothing is kept; ``None`` where a run is kept, or
+            another line says it.
         unsaved: Lines on requested files that could not be written, and where the run is instead.
         undrawn: Lines on requested pages that could not be drawn from the stored run.
         unkept: Lines on other errors after the end of the run.
@@ -31,6 +33,7 @@ class StoredRun:
     exhibits: int = 0
     report: str | None = None
     refused_save: str | None = None
+    no_run: str | None = None
     unsaved: list[str] = field(default_factory=list)
     undrawn: list[str] = field(default_factory=list)
     unkept: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdperf.judging.machine import JudgedMachine, ReportedCase
+from sdperf.judging.session.words import count_short, describe_fewest
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.figures.palette import SIGNS, role_of
@@ -193,14 +194,20 @@ _SHOWN: Final = ("torch", "diffusers", "transformers")
 
 def _list_doubts(machine: JudgedMachine) -> Iterable[Sentence]:
     sessions = len(machine.bases)
+    held = [case.sessions for case in machine.cases if case.sessions]
+    fewest = min(held, default=sessions)
     limit = format_change(1 + machine.limits.max_slowdown)
     gross = format_change(1 + machine.limits.gross_slowdown)
     if not sessions:
         yield _doubt("No earlier run with these cases was compared: times are shown, not judged.")
-    elif sessions < FEWEST_SESSIONS:
-        runs = format_quantity(sessions, "earlier run")
-        missing = FEWEST_SESSIONS - sessions
-        yield _doubt(f"Compared with {runs}: only {gross} fails. {missing} more and {limit} binds.")
+    elif fewest < FEWEST_SESSIONS:
+        runs = f"{format_quantity(sessions, 'earlier run')}{describe_fewest(sessions, held)}"
+        short, missing = count_short(held), FEWEST_SESSIONS - fewest
+        where = f" in {short}" if short else ""
+        binds = f"{limit} binds in all" if short else f"{limit} binds"
+        yield _doubt(
+            f"Compared with {runs}: only {gross} fails{where}. {missing} more and {binds}."
+        )
     else:
         yield _trust(f"Compared with {sessions} earlier runs: {limit} a case binds.")
     widths = [

@@ -6,6 +6,7 @@ import pytest
 
 from sdperf.judging.session.comparison import (
     ComparedSession,
+    compare_with_saved,
     describe_elsewhere,
     describe_renamed,
     explain_absence,
@@ -22,6 +23,29 @@ NAMED = "bench.py::test_latency[fp32-sync-1w-none]"
 def session(source, **cases):
     held = {name: SavedCase(name, one, rounds_s=(1.0,)) for name, one in cases.items()}
     return ComparedSession(source, held, ImageStore(Path(source)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ((5, 7), "limit +3.0 % a case, held to the spread between sessions"),
+        (
+            (1, 5),
+            "only +25.0 % fails in 1 of 2 cases; 4 more sessions for the limit of +3.0 % to bind",
+        ),
+        ((1, 2), "only +25.0 % fails; 4 more sessions for the limit of +3.0 % to bind"),
+    ],
+)
+def test_the_limit_that_binds_is_told_by_the_sessions_of_each_case(tmp_path, counts, line):
+    stats = {"extra_info": {}, "stats": {"data": [1.0]}}
+    saved = {
+        f"{number:04}.json": {
+            name: stats for name, count in zip(("a", "b"), counts, strict=True) if count > number
+        }
+        for number in range(max(counts))
+    }
+    compared = compare_with_saved(saved, tmp_path, 0.03, 0.25, ["a", "b", "new"])
+    assert compared.lines[1] == line
 
 
 def test_a_case_whose_axis_is_named_now_is_found_by_what_it_measures():

@@ -14,6 +14,7 @@ from sdperf.judging.session.limits import Limits
 from sdperf.judging.session.saved import compare_sessions
 from sdperf.record.json import format_record
 from sdperf.record.verdict import Finding, Outcome, SettledCase, Verdict
+from sdperf.report.compare import format_comparison_table
 from sdperf.store.runs import parse_run
 from tests.support.reported_runs import real_run, slowed
 
@@ -111,3 +112,19 @@ def test_a_run_that_is_void_or_was_resumed_leaves_its_speed_open(pair, mark):
     base, head = pair
     head["sdperf"] |= mark
     assert outcome_of(base, head) is Outcome.INCONCLUSIVE
+
+
+def test_an_open_answer_is_shown_beside_a_picture_that_failed_with_what_settles_it(pair):
+    base, head = pair
+    settled = head["sdperf"]["settled"][LATENCY]
+    settled |= {"outcome": "INCONCLUSIVE", "reason": "+20 % over 4 processes"}
+    for case in head["benchmarks"]:
+        if case["fullname"] == LATENCY:
+            finding = {"outcome": "DEGRADED", "gate": "image", "reason": "uglier"}
+            case["extra_info"]["sdperf"]["verdict"] = {"outcome": "DEGRADED", "findings": [finding]}
+    assert outcome_of(base, head) is Outcome.DEGRADED
+    runs = [parse_run(Path("a.json"), base), parse_run(Path("b.json"), head)]
+    lines = [line.text for line in format_comparison_table(compare_sessions(runs[:1], runs[1]))]
+    at = next(i for i, line in enumerate(lines) if line.startswith("INCONCLUSIVE"))
+    assert "+20 % over 4 processes" in " ".join(lines[at : at + 2])
+    assert "    next: " in "\n".join(lines[at : at + 3])

@@ -9,7 +9,7 @@ JUDGED = "plausibility (answers from memory, more than the device's peak)"
 
 def close(measurement, **settings):
     log = SimpleNamespace(reports=(), repeated={})
-    stored = SimpleNamespace(refused_save=None)
+    stored = SimpleNamespace(refused_save=None, no_run=None)
     live = SimpleNamespace(
         settings=SimpleNamespace(**{"unwatched": True, "cluster": None} | settings),
         log=log, stored=stored, interrupted=False,

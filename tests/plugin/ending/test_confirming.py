@@ -5,6 +5,7 @@ import pytest
 from sdperf.judging.session.confirmation import Confirmation
 from sdperf.plugin.ending.confirming import describe_done, estimate_blocks_s, explain_unpaired
 from sdperf.record.verdict import Finding, Outcome
+from sdperf.store.controls import NullControl
 from tests.support.measurements import ENVIRONMENT, measurement
 
 COMMITTED = dataclasses.replace(ENVIRONMENT, commit="a" * 40)
@@ -55,3 +56,13 @@ def test_what_was_measured_again_is_what_was_settled(settled, suspects, was_inte
     findings = {str(number): Finding(Outcome.PASS, "latency", "") for number in range(settled)}
     done = Confirmation(findings=findings, was_interrupted=was_interrupted)
     assert describe_done(done, suspects) == said
+
+
+def test_a_control_that_ended_without_an_answer_is_said_to_have():
+    def done(is_sound):
+        return describe_done(
+            Confirmation(null_control=NullControl("a", "2026", 0.03, (), is_sound)), 0
+        )
+
+    assert done(True) == "null control"
+    assert done(None) == "null control, without an answer"

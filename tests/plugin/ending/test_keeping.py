@@ -1,5 +1,6 @@
 """What becomes of a run beside its own files: the history, a Markdown summary, JUnit properties."""
 
+import errno
 import json
 import xml.etree.ElementTree as ET
 
@@ -95,3 +96,49 @@ def test_junit_xml_carries_the_figures(bench, pytester, unwatched):
     assert float(found["sdperf.latency_s_per_image"]) == record["seconds_per_image"]
     assert float(found["sdperf.entropy_bit"]) == record["images"][0]["entropy_bits"]
     assert float(found["sdperf.memory_mib"]) > 0
+
+
+def test_a_session_that_measured_nothing_is_not_taken_for_the_run_before(
+    bench, pytester, unwatched, capsys, monkeypatch
+):
+    monkeypatch.chdir(pytester.path)
+    assert bench("-k", "latency", history=None).ret == 0
+    before = (pytester.path / ".sdperf/last-run.json").read_bytes()
+    (pytester.path / "subjects.py").write_text("def pipe(*_):\n    raise ValueError('lost')\n")
+    broken = bench("-k", "latency", history=None, subject="subjects:pipe", markdown="run.md")
+    assert broken.ret == 1
+    said = " ".join(broken.stdout.str().split())
+    assert "not saved: no case was measured, so no run of it is kept, also not in the" in said
+    assert "history; .sdperf/last-run.json is still the run of 20" in said
+    assert "no case was measured" in (pytester.path / "run.md").read_text()
+    assert (pytester.path / ".sdperf/last-run.json").read_bytes() == before
+    assert len(heads(pytester.path / ".sdperf/history.db")) == 1
+    capsys.readouterr()
+    assert main(["baseline", "accept", "--reason", "last", "--intended-change"]) == 2
+    refused = " ".join(capsys.readouterr().err.split())
+    assert "the last session left no run" in refused
+    assert "lost" in refused
+    assert bench("-k", "latency", "--benchmark-skip").ret == 0
+    assert main(["baseline", "accept", "--reason", "last"]) == 2, "a skipped session says nothing"
+    assert "left no run" in capsys.readouterr().err
+    assert bench("-k", "latency").ret == 0
+    assert main(["baseline", "accept", "--reason", "last"]) == 0
+
+
+def test_a_session_whose_run_could_not_be_stored_is_not_taken_for_the_run_before(
+    bench, pytester, unwatched, capsys, monkeypatch
+):
+    monkeypatch.chdir(pytester.path)
+    assert bench("-k", "latency").ret == 0
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sdperf.plugin.ending.finish.write_evidence", refuse)
+        assert bench("-k", "latency").ret == 3
+    capsys.readouterr()
+    assert main(["baseline", "accept", "--reason", "last"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the last session left no run" in said
+    assert "the run cannot be stored: no room" in said

@@ -213,6 +213,32 @@ def test_a_page_says_that_nothing_was_compared():
     assert any(one.startswith("nothing was compared: ") for one in said)
 
 
+def test_the_runs_that_bind_are_counted_case_by_case():
+    machine = judged(*[real_run()] * 7)
+
+    def tell(*sessions):
+        cases = [
+            dataclasses.replace(case, sessions=count)
+            for case, count in zip(machine.cases, sessions, strict=False)
+        ]
+        (said,) = (
+            one.words
+            for one in summarise(dataclasses.replace(machine, cases=tuple(cases))).sure
+            if one.words.startswith("Compared with")
+        )
+        return said
+
+    assert tell(6, 6) == "Compared with 6 earlier runs: +3.0 % a case binds."
+    assert tell(6, 1) == (
+        "Compared with 6 earlier runs, of which 1 counts for 1 of 2 cases: only +25.0 % fails in "
+        "1 of 2 cases. 4 more and +3.0 % binds in all."
+    )
+    assert tell(1, 0, 1) == (
+        "Compared with 6 earlier runs, of which 1 counts: only +25.0 % fails. "
+        "4 more and +3.0 % binds."
+    )
+
+
 def test_skipped_cases_are_counted_beside_those_that_ran_and_say_why():
     head = real_run()
     head["sdperf"]["skipped"] = {"a[1]": "slow", "a[2]": "slow", "b": "<b>foreign"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sdperf.judging.session.words import format_sessions_missing
+from sdperf.judging.session.words import count_held, format_sessions_missing
 from sdperf.record.guard import explain_disturbance
 from sdperf.report.text.session.controls import format_control
 from sdperf.report.text.session.quality_seen import describe_seen
@@ -21,7 +21,7 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
     for fingerprint in dict.fromkeys(session.fingerprint for session in sessions):
         ours = [session for session in sessions if session.fingerprint == fingerprint]
         lines += wrap_text(fingerprint)
-        lines.append(f"  {format_sessions_missing(len(ours))}")
+        lines += wrap_text(_describe_missing(ours), initial_indent="  ", subsequent_indent="    ")
         for session in ours:
             acceptance, cases = session.acceptance, format_quantity(len(session.run.cases), "case")
             lines += wrap_text(
@@ -31,6 +31,12 @@ def format_list(sessions: Sequence[AcceptedSession]) -> list[str]:
                 subsequent_indent="       ",
             )
     return lines
+
+
+def _describe_missing(sessions: Sequence[AcceptedSession]) -> str:
+    """Say how far the sessions of a machine are from binding, each case with those that count."""
+    held = count_held([(one.run.cases, one.acceptance.level_changed) for one in sessions])
+    return format_sessions_missing(len(sessions), held)
 
 
 def format_session(session: AcceptedSession) -> list[str]:
@@ -66,17 +72,17 @@ def format_session(session: AcceptedSession) -> list[str]:
     return lines
 
 
-def format_accepted(session: AcceptedSession, count: int) -> list[str]:
+def format_accepted(session: AcceptedSession, sessions: Sequence[AcceptedSession]) -> list[str]:
     """Say what an acceptance changed and what to do next.
 
     Args:
         session: The new one.
-        count: Accepted sessions of its machine, the new one included.
+        sessions: The accepted sessions of its machine, oldest first, the new one included.
     """
     changed = session.acceptance.level_changed
     lines = [
         f"accepted {format_quantity(len(session.run.cases), 'case')} as {session.run.path}",
-        *wrap_text(f"for {session.fingerprint}: {format_sessions_missing(count)}"),
+        *wrap_text(f"for {session.fingerprint}: {_describe_missing(sessions)}"),
         *_format_guards(session),
         *_format_disturbed(session),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sdperf.judging.machine_noise import compute_upper_bound
 from sdperf.record.verdict import shorten_case
 from sdperf.report.text.wrapping import wrap_text
-from sdperf.store.controls import NullControl
+from sdperf.store.controls import UNANSWERED, NullControl
 from sdperf.units import format_change, format_quantity
 
 
@@ -17,7 +17,8 @@ def format_control(control: NullControl) -> str:
     """Say what a null control saw, or why there was none."""
     name = shorten_case(control.case)
     if control.is_sound is None or control.ratio is None:
-        return f"no null control: {control.reason or 'it was not finished'}"
+        reason = control.reason or "it was not finished"
+        return f"{'' if reason.startswith(UNANSWERED) else 'no '}null control: {reason}"
     seen = format_self_difference(control.contrasts, is_sound=control.is_sound)
     passed = "passed" if control.is_sound else "FAILED"
     return f"null control {passed}: {name} differs from itself by {seen}"
@@ -52,7 +53,7 @@ def format_control_record(controls: Sequence[NullControl], damaged: int = 0) -> 
     lines = format_quantity(damaged, "line")
     unread = f"; {lines} of the log cannot be read" if damaged else ""
     if not controls:
-        text = f"null controls on this machine: none yet{unread}"
+        text = f"null controls on this machine: none with an answer yet{unread}"
     else:
         widest = max(abs(control.ratio - 1) for control in controls if control.ratio is not None)
         text = (

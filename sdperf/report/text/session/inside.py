@@ -158,11 +158,17 @@ def _doubt_image(measured: Measurement, stages: StageTimes) -> list[Line]:
     variant = measured.variant
     is_alike = measured.kind == "latency" and (variant.workers, variant.mode) == (1, "sync")
     low, high = SUM_RANGE
-    if not is_alike or low <= stages.total_s / measured.seconds_per_image <= high:
+    share = stages.total_s / measured.seconds_per_image
+    if not is_alike or low <= share <= high:
         return []
+    meaning = (
+        "its shares are those of a disturbed image"
+        if share > high
+        else "the timed ones were the disturbed ones, and their shares may be others"
+    )
     return wrap_line(
         f"  this image took {format_seconds(stages.total_s)}, the timed ones "
-        f"{format_seconds(measured.seconds_per_image)}: its shares are those of a disturbed image",
+        f"{format_seconds(measured.seconds_per_image)}: {meaning}",
         colour="yellow",
     )
 
