@@ -175,6 +175,8 @@ class JudgedMachine:
         limits: The limits that it was judged by.
         settled: What measuring again had settled, by test id.
         notes: Further remarks, one line each.
+        no_overlap: Why the run fails that was to be compared with runs of which none has a case of
+            it, so that they are no bases; ``None`` otherwise.
     """
 
     machine: str
@@ -185,12 +187,14 @@ class JudgedMachine:
     limits: Limits = field(default_factory=Limits)
     settled: Mapping[str, SettledCase] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    no_overlap: str | None = None
 
     @property
     def nothing_compared(self) -> str | None:
         """Why the run fails, where no case could be compared; ``None`` where one was."""
         timed = (case.verdict for case in self.cases if case.rounds_s)
-        return explain_nothing_compared(timed, [base.name for base in self.bases])
+        nothing = explain_nothing_compared(timed, [base.name for base in self.bases])
+        return self.no_overlap or nothing
 
     def is_failed(self, *, strict: bool = False) -> bool:
         """Tell whether anything failed or, if strict, stayed open; also where nothing was compared.
@@ -258,6 +262,7 @@ def judge_machine(
     *,
     settled: Mapping[str, SettledCase] | None = None,
     notes: Sequence[str] = (),
+    no_overlap: str | None = None,
 ) -> JudgedMachine:
     """Judge the last run of a machine against its other runs.
 
@@ -272,6 +277,7 @@ def judge_machine(
         settled: What was settled about the speed of cases, by test id; ``None`` takes what the run
             stored, where it is compared with the same sessions by the same limits.
         notes: Remarks to pass on.
+        no_overlap: Why nothing was compared although runs were named; they are left out.
 
     Raises:
         RecordError: The other runs share no case with the last one.
@@ -314,6 +320,7 @@ def judge_machine(
         limits=limits,
         settled={name: one.settled for name, one in compared.items() if one.settled is not None},
         notes=tuple(notes),
+        no_overlap=no_overlap,
     )
 
 

@@ -99,9 +99,9 @@ def judge_stored(
     head = read_reported_run(last_run)
     require_runs([head])
     bases = [read_reported_run(path) for path in paths]
-    runs = [*([base for base in bases if _is_alike(base, head)] or bases), head]
-    told = () if outcome.no_overlap is None else (outcome.no_overlap,)
-    return judge_machine(runs, limits, notes=(*told, *outcome.speed.confirmation.notes))
+    runs = [*(base for base in bases if _is_alike(base, head)), head]
+    notes = outcome.speed.confirmation.notes
+    return judge_machine(runs, limits, notes=notes, no_overlap=outcome.no_overlap)
 
 
 def _is_alike(base: ReportedRun, head: ReportedRun) -> bool:

@@ -67,6 +67,7 @@ def pack_machines(machines: Sequence[JudgedMachine]) -> str:
                     name: format_record(settled) for name, settled in machine.settled.items()
                 },
                 "notes": list(machine.notes),
+                "no_overlap": machine.no_overlap,
                 "said": {case.name: case.verdict.outcome.value for case in machine.cases},
             }
             for machine in machines
@@ -208,6 +209,7 @@ def _parse_machine(
             for name, settled in _require(machine, "settled", dict).items()
         },
         notes=[str(note) for note in _require(machine, "notes", list)],
+        no_overlap=None if machine.get("no_overlap") is None else str(machine["no_overlap"]),
     )
     said = _require(machine, "said", dict)
     return judged, {name: str(outcome) for name, outcome in said.items()}

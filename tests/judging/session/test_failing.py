@@ -21,7 +21,9 @@ def test_what_compared_nothing_says_so(outcome):
         "nothing was compared: 0001.json cannot judge any of the 2 cases; the reasons are listed"
     )
     assert said == words
-    assert "2 sessions cannot judge the case;" in explain_nothing_compared([verdict(outcome)], ["a", "b"])
+    assert "2 sessions cannot judge the case;" in explain_nothing_compared(
+        [verdict(outcome)], ["a", "b"]
+    )
 
 
 @pytest.mark.parametrize("outcome", NOTHING)
