@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdperf.errors import ConfigurationError, ModelError, SubjectError
 from sdperf.models.failing_line import describe_failing_line
@@ -56,10 +58,11 @@ class PipelineRequest:
 
 
 def require_module(name: str) -> None:
-    """Look for the module of a subject where a worker would, and import nothing.
+    """Look for the module of a subject where a worker would, and import nothing here.
 
-    Of a module inside a package, the package alone is looked for: its own code may say where its
-    modules lie.
+    A module below a package is looked for in the package's folders, without executing the package.
+    Where it is not there, the package's own code may say where its modules lie: then a process of
+    its own imports the package and looks again.
 
     Args:
         name: ``module:function``.
@@ -68,18 +71,65 @@ def require_module(name: str) -> None:
         SubjectError: There is no such module.
     """
     module_name = name.partition(":")[0]
-    top = module_name.partition(".")[0]
+    top, *below = module_name.split(".")
     try:
         found = importlib.util.find_spec(top) or PathFinder.find_spec(top, [str(Path.cwd())])
     except ValueError:  # a module without a specification is imported already
         return
     if found is None:
-        raise SubjectError(
-            f"the subject's module {module_name} cannot be found",
-            got=f"no {top} in this folder or on Python's search path",
-            expected="a module that Python can import from here",
-            hint="look at the name, or add its folder: PYTHONPATH=FOLDER before the command",
+        raise _lose_module(module_name, f"no {top} in this folder or on Python's search path")
+    holder = top
+    for part in below:
+        folders = found.submodule_search_locations
+        inner = None if folders is None else PathFinder.find_spec(part, list(folders))
+        if inner is None:
+            if _is_lost_to_a_process(module_name):
+                raise _lose_module(module_name, f"no {part} in {holder}")
+            return
+        found, holder = inner, f"{holder}.{part}"
+
+
+def _lose_module(module_name: str, got: str) -> SubjectError:
+    return SubjectError(
+        f"the subject's module {module_name} cannot be found",
+        got=got,
+        expected="a module that Python can import from here",
+        hint="look at the name, or add its folder: PYTHONPATH=FOLDER before the command",
+    )
+
+
+def _is_lost_to_a_process(module_name: str) -> bool:
+    """Tell whether a process that imports a module's packages finds no such module in them.
+
+    A package that fails or takes longer is left to the worker, which says what happened.
+    """
+    search_path = [*sys.path, str(Path.cwd())]
+    asked = json.dumps([module_name, search_path])
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", _LOOK, asked],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_LOOK_LIMIT_S,
+            check=False,
         )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ended.returncode == _LOST
+
+
+_LOOK_LIMIT_S: Final = 60.0
+_LOST: Final = 44
+_LOOK: Final = f"""
+import importlib.util, json, sys
+name, sys.path[:] = json.loads(sys.argv[1])
+try:
+    found = importlib.util.find_spec(name)
+except ModuleNotFoundError as error:
+    sys.exit({_LOST} if (name + ".").startswith(f"{{error.name}}.") else 0)
+sys.exit({_LOST} if found is None else 0)
+"""
+"""Looks for a module, whose packages it imports, and ends with `_LOST` where there is none."""
 
 
 Subject = Callable[[PipelineRequest], Any]

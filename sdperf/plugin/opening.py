@@ -14,6 +14,7 @@ from sdperf.folders import list_folder
 from sdperf.git.links import refuse_tracked_links
 from sdperf.outputs import Output, check_outputs, list_temporary_folders
 from sdperf.pipeline.optimisations.catalogue import refuse_unsuited, refuse_unusable
+from sdperf.record.workload import is_external
 from sdperf.settings import HISTORY, HTML, MARKDOWN, TRACE
 
 if TYPE_CHECKING:
@@ -101,17 +102,18 @@ def check_packages(settings: Settings, root: Path) -> None:
 
 
 def check_model_and_device(suites: SessionSuites) -> None:
-    """Find subject and model, and refuse optimisations that cannot run here, before anything loads.
+    """Find subject, model and device, and refuse what cannot run here, before anything loads.
 
     A set of optimisations counts where the user named it and a selected test uses it. The device is
-    not looked up where the answer does not depend on it.
+    not looked up where the answer does not depend on it: for ``auto``, the CPU and programs of the
+    user's.
 
     Args:
         suites: The session's suites, with planned tests.
 
     Raises:
-        ConfigurationError: An optimisation cannot be used on the device or with the model, or there
-            is no module of the subject's name.
+        ConfigurationError: torch sees no such device, an optimisation cannot be used on it or with
+            the model, or there is no module of the subject's name.
         ModelError: There is no such model, or it cannot be used.
         WorkerError: The process that looks at the device died or hung.
     """
@@ -129,6 +131,10 @@ def check_model_and_device(suites: SessionSuites) -> None:
 
         refuse_unsuited(named, find_denoiser_name(model))
     is_here = suites.settings.cluster is None
+    if is_here and suites.settings.device not in ("auto", "cpu"):
+        engines = (one.variant.engine for one in suites.plan.tests if not one.is_skipped)
+        if not all(map(is_external, engines)):
+            suites.look_at_device()
     refuse_unusable(named, lambda: suites.own().describe_device(), is_here=is_here)
 
 

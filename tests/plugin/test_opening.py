@@ -286,16 +286,27 @@ def test_a_history_whose_name_is_not_utf8_is_refused_first(bench, script):
         ("nowhere", "--sd-subject*nowhere*module:function, such as my_pipelines:make*"),
         ("nowhere:make", "*module nowhere cannot be found; got: no nowhere in this folder*"),
         ("nowhere.deep:make", "*module nowhere.deep cannot be found; got: no nowhere in*"),
+        ("paint.nope:make", "*module paint.nope cannot be found; got: no nope in paint;*"),
     ],
 )
 def test_a_subject_that_cannot_be_found_is_one_message_before_anything_starts(
-    bench, script, subject, message
+    bench, script, pytester, subject, message
 ):
+    pytester.mkpydir("paint").joinpath("brush.py").touch()
     refused = bench(subject=subject)
     assert refused.ret == 4
     refused.stderr.fnmatch_lines([f"ERROR: {message}"])
     assert len(refused.errlines) < 4
     assert script.rounds == 0
+
+
+def test_a_device_that_torch_does_not_see_is_refused_before_anything_starts(bench, script):
+    refused = bench("-W", "error", device="cuda")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["ERROR: torch * sees no cuda device here; got: *--sd-device cu*"])
+    assert script.rounds == 0
+    assert "BROKEN" not in refused.stdout.str()
+    assert bench(device="cuda", subject="nowhere:make").ret == 4, "both are looked at"
 
 
 def test_a_cache_that_the_network_cannot_have_is_refused_before_it_is_loaded(bench, script):

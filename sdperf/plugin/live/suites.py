@@ -118,6 +118,20 @@ class SessionSuites:
             is_elsewhere=True,
         )
 
+    def look_at_device(self) -> None:
+        """Ask a process what the device is; it stays idle, and the first case takes it.
+
+        Raises:
+            ConfigurationError: torch sees no such device.
+            WorkerError: The process died or hung.
+        """
+        suite = self.own()
+        if suite.guards != "off":
+            suite.machine.look_at_rest()
+        self.live_line.say("looking at the device")
+        suite.pool.stock.fill(1, suite.model)
+        suite.describe_device()
+
     def plain(self) -> Suite:
         """Return the suite of the plain side of gains, whose workers live beside the others."""
         if self._plain_suite is None:
