@@ -41,11 +41,13 @@ class Sampling:
         num_inference_steps: Denoising steps.
         guidance_scale: Classifier-free guidance, as `sdperf.record.workload.Workload` has it.
         source: Source of the values that the user left open; ``None`` where nothing was left open.
+        left_open: Which of the two the user left open.
     """
 
     num_inference_steps: int
     guidance_scale: float | None
     source: str | None
+    left_open: frozenset[str] = frozenset()
 
 
 def choose_sampling(
@@ -72,7 +74,19 @@ def choose_sampling(
         preset.num_inference_steps if steps is None else steps,
         preset.guidance_scale if guidance is None else typed,
         preset.source,
+        find_left_open(steps, guidance),
     )
+
+
+def find_left_open(steps: int | None, guidance: float | str | None) -> frozenset[str]:
+    """Name the fields of a workload that the user left open. Pure.
+
+    Args:
+        steps: The user's steps.
+        guidance: The user's scale, or `OWN_GUIDANCE`.
+    """
+    given = {"num_inference_steps": steps, "guidance_scale": guidance}
+    return frozenset(name for name, value in given.items() if value is None)
 
 
 def preset_for(model: str) -> Preset:

@@ -15,7 +15,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.judging.limits import parse_growth, parse_start_limits
 from sdperf.judging.resources.memory import MemoryLimits
 from sdperf.judging.starts import StartLimits
-from sdperf.models.sampling import choose_sampling
+from sdperf.models.sampling import Sampling, choose_sampling
 from sdperf.models.tasks.choosing import AskedPicture, ChosenPicture, choose_picture
 from sdperf.pipeline.optimisations.catalogue import parse_optimisations
 from sdperf.plugin.command_line import find_value
@@ -70,6 +70,7 @@ class Settings:
         pipeline_class: Class of diffusers that the model is opened as; ``None`` is its own.
         sampling_source: Where steps and guidance come from where the user left one of them open;
             ``None`` where the user gave both.
+        left_open: Which of the two fields of the workload the user left open.
         subject: ``module:function``, or ``None`` for the plain pipeline.
         guards: The policy for a machine that is not fit to be measured on.
         allowed_unknown: Guards that a strict policy allows to be unknown, as they are typed.
@@ -150,6 +151,7 @@ class Settings:
     exact: bool
     pictures: tuple[InputFile, ...] = ()
     pipeline_class: str | None = None
+    left_open: frozenset[str] = frozenset()
     resume: bool = False
 
     def limits(self, own: Mapping[str, float]) -> Limits:
@@ -192,7 +194,7 @@ def read_settings(config: pytest.Config) -> Settings:
     in_process = switches[settings.IN_PROCESS]
     guards, allowed_unknown = texts.read_as(settings.GUARDS, parse_guards)
     cluster = texts.read(settings.CLUSTER)
-    workload, sampling_source, chosen = _make_workload(texts)
+    workload, sampling, chosen = _make_workload(texts)
     engines = texts.read_as(settings.ENGINE, parse_engines)
     if chosen.picture is not None and not texts.is_auto(settings.ENGINE):
         _check_draws_from_pictures(engines)
@@ -202,7 +204,8 @@ def read_settings(config: pytest.Config) -> Settings:
         workload=workload,
         pictures=chosen.files,
         pipeline_class=chosen.pipeline_class,
-        sampling_source=sampling_source,
+        sampling_source=sampling.source,
+        left_open=sampling.left_open,
         device=texts.read(settings.DEVICE),
         precisions=cast("tuple[Precision, ...]", texts.read_list(settings.PRECISION) or PRECISIONS),
         precision_is_auto=texts.is_auto(settings.PRECISION),
@@ -302,8 +305,8 @@ class _Texts:
         return None if self.is_auto(setting) else self.read_as(setting, setting.parse_list)
 
 
-def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
-    """Return the workload, the source of steps and guidance that were left open, and pixels."""
+def _make_workload(texts: _Texts) -> tuple[Workload, Sampling, ChosenPicture]:
+    """Return the workload, its steps and guidance with their source, and pixels."""
     text = texts[settings.MODEL]
     model = str(Path(text).expanduser()) if text.startswith("~") else text
     sampling = choose_sampling(
@@ -335,7 +338,7 @@ def _make_workload(texts: _Texts) -> tuple[Workload, str | None, ChosenPicture]:
         picture=chosen.picture,
         lora=texts.read(settings.LORA),
     )
-    return workload, sampling.source, chosen
+    return workload, sampling, chosen
 
 
 def _check_draws_from_pictures(engines: Sequence[str]) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sdperf.settings import SCHEDULER
 from sdperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from sdperf.record.measurement import EngineUse
+    from sdperf.record.workload import ProgramFacts
 
 
 @dataclass(frozen=True)
@@ -139,3 +144,23 @@ def explain_size(
 
 def _switch(is_on: bool | None) -> str:
     return "on" if is_on else "off"
+
+
+def find_program(use: EngineUse | None) -> ProgramFacts | None:
+    """Return the facts of the program that draws; ``None`` where diffusers does."""
+    return None if use is None else use.program
+
+
+def draws_own_model(program: ProgramFacts | None) -> bool:
+    """Tell whether a program draws with a model of its own, whatever model it is told."""
+    return program is not None and "model" not in program.accepts
+
+
+def name_drawn_model(model: str, program: ProgramFacts | None) -> str:
+    """Name the model that draws.
+
+    Args:
+        model: The model of the workload.
+        program: The program that draws; ``None`` is a pipeline of diffusers.
+    """
+    return program.model if program is not None and draws_own_model(program) else model

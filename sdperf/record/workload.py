@@ -181,17 +181,23 @@ class Workload:
         return self.guidance_scale is not None and self.guidance_scale > 1
 
     def describe_sampling(
-        self, source: str | None = None, names: Mapping[str, str] = MappingProxyType({})
+        self,
+        source: str | None = None,
+        names: Mapping[str, str] = MappingProxyType({}),
+        program: ProgramFacts | None = None,
     ) -> str:
         """Say steps and guidance, such as ``20 steps, guidance 3``, and what is drawn from.
 
         Args:
             source: Where steps and guidance come from, which is added to the text.
             names: Names of files by the hash of their pixels, where they are known.
+            program: What draws; nothing is said of a guidance that it was not and cannot be told.
         """
-        own = self.guidance_scale is None
-        guidance = "the pipeline's own guidance" if own else f"guidance {self.guidance_scale:g}"
-        text = f"{format_quantity(self.num_inference_steps, 'step')}, {guidance}"
+        text = format_quantity(self.num_inference_steps, "step")
+        if self.guidance_scale is not None:
+            text += f", guidance {self.guidance_scale:g}"
+        elif program is None or "guidance" in program.accepts:
+            text += f", the {'pipeline' if program is None else 'program'}'s own guidance"
         if source is not None:
             text += f" ({source})"
         if self.strength is not None:

@@ -11,6 +11,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.images.png import compute_png_sha256
 from sdperf.measure.ledger import Ledger
 from sdperf.pipeline.optimisations.catalogue import count_images_per_call
+from sdperf.record.execution import draws_own_model, find_program
 from sdperf.record.guard import Guard
 from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import CaseKind, FreshRounds, Measurement, Start
@@ -233,16 +234,18 @@ class Case:
         records = record_images(self.suite, last, is_external=self.variant.is_external)
         pngs = {one.sha256: drawn.png for one, (_, drawn) in zip(records, last, strict=True)}
         results = [result for each in self._rounds for result in each.results]
+        report = self._workers[0].report
+        program = find_program(report.engine)
         measurement = Measurement(
             kind=self.kind,
-            workload=self.suite.workload,
+            workload=self.suite.workload_for(program),
             variant=self.variant,
             environment=self.suite.environment(),
-            model_hash=find_model_hash(self.suite.model.model_hash, self._workers[0].report.engine),
+            model_hash=find_model_hash(self.suite.model.model_hash, report.engine),
             subject=self.suite.subject,
-            is_the_models=self._workers[0].report.is_the_models,
+            is_the_models=report.is_the_models,
             loras=tuple(each.use for each in self.suite.model.loras),
-            sampling_source=self.suite.sampling_source,
+            sampling_source=None if draws_own_model(program) else self.suite.sampling_source,
             images_per_round=sum(len(result.images) for result in self._rounds[-1].results),
             rounds_s=tuple(each.duration_s for each in self._rounds),
             images=tuple(records),

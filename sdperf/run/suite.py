@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.device import DeviceInfo
-from sdperf.errors import ConfigurationError, EngineError, GenerationError, SubjectError
+from sdperf.errors import EngineError, GenerationError, SubjectError
 from sdperf.images.input_files import InputFile
 from sdperf.measure.environment import count_performance_cores
 from sdperf.models.loader import ResolvedModel
@@ -21,6 +21,7 @@ from sdperf.models.references import ReferenceImages
 from sdperf.models.tasks.calls import settle_picture
 from sdperf.pipeline.optimisations.catalogue import QUANTISATIONS
 from sdperf.record.environment import Environment
+from sdperf.record.execution import find_program
 from sdperf.record.imprint import PictureImprint
 from sdperf.record.measurement import GuardPolicy, MemoryUsage
 from sdperf.record.stages import SeparateStage
@@ -29,6 +30,7 @@ from sdperf.record.workload import (
     ImageRequest,
     Mode,
     Precision,
+    ProgramFacts,
     Variant,
     Workload,
     is_external,
@@ -52,8 +54,8 @@ from sdperf.run.pictures.references import PlannedReferences, make_due
 from sdperf.run.pool import Worker, WorkerPool
 from sdperf.run.profiles import SessionProfiles
 from sdperf.run.program.given import check_given
+from sdperf.run.program.sampling import check_sampling, leave_to_program
 from sdperf.run.quality.questions import TakeImprint
-from sdperf.settings import GUIDANCE, STEPS
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class Suite:
         subject: ``module:function`` under test, or ``None``.
         sampling_source: Where the model's steps and guidance come from, where the user left one of
             them open; ``None`` where the user gave both.
+        left_open: Fields of the workload that are the model's since the user left them open.
         code: Folders to search first for the subject's module.
         compares_with_fp32: Whether images are compared with this run's plain ones, in fp32 where
             the memory holds it.
@@ -104,12 +107,14 @@ class Suite:
     machine: Machine = field(default_factory=LiveMachine)
     code: tuple[str, ...] = ()
     sampling_source: str | None = None
+    left_open: frozenset[str] = frozenset()
     pictures: tuple[InputFile, ...] = ()
     compares_with_fp32: bool = True
     asked_precisions: tuple[Precision, ...] = ()
     planned: PlannedReferences = field(default_factory=PlannedReferences)
     images: SessionImages = field(default_factory=SessionImages)
     profiles: SessionProfiles = field(default_factory=SessionProfiles)
+    _program: ProgramFacts | None = None
     _device_info: DeviceInfo | None = None
     _environment: Environment | None = None
     _freshened: set[tuple[Mode, Precision, tuple[str, ...], str]] = field(default_factory=set)
@@ -153,8 +158,8 @@ class Suite:
         Raises:
             EngineError: The engine cannot run the pipeline. A repeated call raises at once, since
                 converting up to the failure can take minutes.
-            ConfigurationError: The subject is sampled in another way than the model, or cannot be
-                imported; a repeated call raises the latter at once.
+            ConfigurationError: What draws is sampled in another way than the model, or the subject
+                cannot be imported; a repeated call raises the latter at once.
         """
         spec = self.make_spec(precision, optimisations, engine)
         refused = self._refused.get(spec)
@@ -171,7 +176,8 @@ class Suite:
                 workers = list(self.pool.acquire(spec, count))
             _check_hosted(spec, workers[0])
             self._note_class(spec, workers[0])
-            self._check_sampling(workers[0])
+            check_sampling(workers[0].report, self.workload, self.model, self.left_open)
+            self._program = find_program(workers[0].report.engine)
             self._note_weights(spec, workers[0])
         except EngineError as error:
             self._refused[spec] = error
@@ -198,24 +204,9 @@ class Suite:
             self.workload = dataclasses.replace(self.workload, picture=picture)
             self.images = SessionImages(scores=self.images.scores)
 
-    def _check_sampling(self, worker: Worker) -> None:
-        """Refuse to measure a subject of another class with the model's own steps and guidance."""
-        if self.sampling_source is None or worker.report.is_the_models:
-            return
-        use = worker.report.engine
-        if use is not None and use.program is not None:
-            raise ConfigurationError(
-                f"{use.program.name} draws with a model of its own, and steps and guidance were "
-                f"left open: those of {self.model.name} are for a {self.model.pipeline_class}",
-                got=self.workload.describe_sampling(),
-                hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
-            )
-        raise ConfigurationError(
-            f"the subject returned a {worker.report.pipeline}, and steps and guidance were left "
-            f"open: those of {self.model.name} are for a {self.model.pipeline_class}",
-            got=self.workload.describe_sampling(),
-            hint=f"say how it is sampled: {STEPS} N {GUIDANCE} X (or none)",
-        )
+    def workload_for(self, program: ProgramFacts | None) -> Workload:
+        """Return the workload as it is asked of a program, or of a pipeline of diffusers."""
+        return leave_to_program(self.workload, program, self.left_open)
 
     def _note_class(self, spec: WorkerSpec, worker: Worker) -> None:
         """Remember that the subject makes a pipeline of another class than the model."""
@@ -377,7 +368,8 @@ class Suite:
     ) -> RoundRequest:
         """Make the request for one worker's round."""
         case = self.pool.cases
-        return RoundRequest(self.workload, images, mode, threads, stage=stage, case=case)
+        workload = self.workload_for(self._program)
+        return RoundRequest(workload, images, mode, threads, stage=stage, case=case)
 
     def claims_fresh(self, variant: Variant) -> bool:
         """Tell whether a variant's pipeline and mode still lack a round of fresh requests."""

@@ -201,7 +201,10 @@ def test_how_a_pipeline_that_starts_from_a_picture_is_sampled_is_asked_before_ti
     pytester.makepyfile(pictures=f"CLASS = '{name}'\n{FROM_PICTURES}")
     broken = bench("-k", "latency", subject="pictures:make")
     unwrap(broken).fnmatch_lines(
-        [f"ConfigurationError: the subject returned a {name}, and steps and guidance*left open*"]
+        [
+            f"ConfigurationError: the subject returned a {name}, and guidance was left "
+            "open: *--sd-guidance X*"
+        ]
     )
     assert script.rounds == 0
 

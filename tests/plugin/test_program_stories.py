@@ -56,6 +56,35 @@ def test_a_program_is_measured_and_says_who_it_is(draw, pytester):
         assert record["images"][0]["scores"] == []
 
 
+def test_what_was_left_open_and_cannot_be_told_is_neither_asked_for_nor_shown(draw, pytester):
+    result = draw("-k", "latency", "--sd-html=report.html", guidance=None)
+    result.assert_outcomes(passed=1)
+    assert "guidance" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["toy 1.2.3 with hashes on cpu*: 3 steps, 64 x 64 px"])
+    assert read_records(pytester)[0]["workload"]["guidance_scale"] is None
+    page = (pytester.path / "report.html").read_text()
+    assert "hashes" in page
+    assert "<dd>embedded" not in page
+    typed = draw("-k", "latency", guidance=7)
+    typed.stdout.fnmatch_lines(
+        ["*: 3 steps, guidance 7, 64 x 64 px", "without effect: guidance 7: toy cannot be told"]
+    )
+
+
+def test_only_what_was_left_open_and_could_be_told_is_asked_for(draw, bench):
+    refused = draw("-k", "latency", guidance=None, takes="guidance")
+    told = " ".join(refused.stdout.str().split())
+    assert "toy draws with a model of its own, and guidance was left open: that of " in told
+    assert "got: guidance 7.5; do: say how it is sampled: --sd-guidance X (or none)" in told
+    assert "--sd-steps" not in told
+
+
+def test_a_program_that_draws_with_the_model_that_it_is_told_is_sampled_as_that_is(draw):
+    result = draw("-k", "latency", guidance=None, takes="guidance+model")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*: 3 steps, guidance 7.5 (defaults of*"])
+
+
 def test_a_process_that_draws_for_several_cases_is_told_where_the_next_one_begins(draw, pytester):
     asked = pytester.path / "asked"
     draw(cases=asked).assert_outcomes(passed=2)
@@ -162,7 +191,11 @@ def test_a_program_that_takes_requests_ahead_is_measured_in_async(draw):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"steps": None}, "*say how it is sampled: --sd-steps N --sd-guidance X*"),
+        ({"steps": None}, "*and steps were left open: *; do: say how it is sampled: --sd-steps N*"),
+        (
+            {"steps": None, "guidance": None, "takes": "guidance"},
+            "*and steps and guidance were left open: *: --sd-steps N --sd-guidance X (or none)*",
+        ),
         (
             {"subject": "json:dumps"},
             "*a program of yours draws its own pictures and takes no code*",

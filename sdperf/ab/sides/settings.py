@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sdperf.engines.catalogue import parse_engine
 from sdperf.errors import ConfigurationError
-from sdperf.models.sampling import choose_sampling
+from sdperf.models.sampling import choose_sampling, find_left_open
 from sdperf.models.tasks.choosing import AskedPicture, ChosenPicture, choose_picture
 from sdperf.pipeline.optimisations.catalogue import parse_named_optimisations
 from sdperf.record.workload import (
@@ -111,6 +111,12 @@ class SideSettings:
             subject=base.subject if self.subject is None else self.subject,
             device=base.device if self.device is None else self.device,
         )
+
+    @property
+    def left_open(self) -> frozenset[str]:
+        """Which of steps and guidance are left open."""
+        typed = self.workload
+        return find_left_open(typed.get("num_inference_steps"), typed.get("guidance_scale"))
 
     def choose_picture(self) -> ChosenPicture:
         """Read the input files, and return what is drawn from beside the prompt.

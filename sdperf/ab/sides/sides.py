@@ -27,6 +27,7 @@ class Side:
     Attributes:
         label: Its name for people: ``main``, ``torch 2.14.1``, ``precision=fp16``.
         workload: What is generated; all of its prompts are drawn once to compare the images.
+        left_open: Which of steps and guidance are the model's since the user left them open.
         pictures: Pixels that the workload names, beside those that ship.
         subject: ``module:function`` that makes the pipeline; ``None`` for the model's own pipeline.
         device: A choice of the setting ``device``.
@@ -52,6 +53,7 @@ class Side:
     repository: Path | None = None
     variant_changes: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[InputFile, ...] = ()
+    left_open: frozenset[str] = frozenset()
 
     def variant_for(self, case: MatrixCase) -> Variant:
         """Return how this side runs a case."""

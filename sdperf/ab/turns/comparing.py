@@ -47,7 +47,9 @@ from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.images.png import compute_png_sha256
 from sdperf.judging.exactness import ARITHMETIC_PACKAGES
 from sdperf.record.guard import Guard
-from sdperf.record.workload import ProgramFacts
+from sdperf.record.workload import ProgramFacts, Workload
+from sdperf.run.program.asked import list_untold
+from sdperf.run.program.sampling import leave_to_program
 from sdperf.units import format_quantity, format_seconds
 
 
@@ -169,7 +171,7 @@ class _Run:
             b_first=self._b_first,
             control=left.control if self._control is None else tuple(self._control.blocks),
             guards=self._guards,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._list_untold()),
             was_interrupted=was_interrupted,
             duration_s=self._elapsed_s,
         )
@@ -386,8 +388,25 @@ class _Run:
             side,
             modules=modules,
             device=self._devices.get(name, side.device),
+            workload=self._tell_workload(name),
             program=self._programs.get(name),
         )
+
+    def _tell_workload(self, name: SideName) -> Workload:
+        """Return a side's workload without what nobody asked for and its program cannot be told."""
+        side = self.a if name == "A" else self.b
+        return leave_to_program(side.workload, self._programs.get(name), side.left_open)
+
+    def _list_untold(self) -> list[str]:
+        """Say what was asked for and a side's program cannot be told."""
+        notes = []
+        for name, side in zip(SIDES, (self.a, self.b), strict=True):
+            program = self._programs.get(name)
+            if program is not None:
+                precision = side.variant_changes.get("precision")
+                found = list_untold(program, self._tell_workload(name), precision)
+                notes += [f"{name}: without effect: {told}" for told in found]
+        return notes
 
     def _title(self, case: MatrixCase) -> str:
         return describe_case(case, self.a.variant_for(case), self.b.variant_for(case))

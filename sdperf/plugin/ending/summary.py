@@ -11,6 +11,7 @@ import pytest
 
 from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
+from sdperf.record.execution import find_program
 from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
 from sdperf.report.contradictions import format_contradictions
 from sdperf.report.text.lines import Line, colour_of
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from sdperf.plugin.ending.outcome import SessionOutcome
     from sdperf.plugin.live.session import LiveSession
     from sdperf.record.measurement import Measurement
-    from sdperf.record.workload import ProgramFacts
 
 
 def print_summary(
@@ -239,21 +239,18 @@ def describe_run(rows: Iterable[Row], pictures: Iterable[InputFile] = ()) -> lis
     known = [row.measurement for row in rows if row.measurement is not None]
     if not known:
         return []
-    measured = next((one for one in known if _find_program(one) is None), known[0])
+    measured = next((one for one in known if find_program(one.engine) is None), known[0])
     workload, image = measured.workload, measured.images[0]
     names = {one.sha256: one.name for one in pictures}
-    sampling = workload.describe_sampling(measured.sampling_source, names)
+    program = find_program(measured.engine)
+    sampling = workload.describe_sampling(measured.sampling_source, names, program)
     text = f"{_name_drawer(measured)}: {sampling}, {image.width} x {image.height} px"
     return wrap_text(strip_controls(text))
 
 
-def _find_program(measured: Measurement) -> ProgramFacts | None:
-    return None if measured.engine is None else measured.engine.program
-
-
 def _name_drawer(measured: Measurement) -> str:
     """Name the pipeline or program that drew, and its device."""
-    where, program = measured.environment, _find_program(measured)
+    where, program = measured.environment, find_program(measured.engine)
     device = f"{where.device_kind} ({where.device_name or where.chip})"
     if program is not None:
         return f"{program.name} {program.version} with {program.model} on {device}"

@@ -88,6 +88,7 @@ class SessionSuites:
                 device=settings.device,
                 subject=settings.subject,
                 sampling_source=settings.sampling_source,
+                left_open=settings.left_open,
                 cpu_threads=count_cpu_threads() if self._cluster is None else self._cluster.threads,
                 shipped=references,
                 guards=settings.guards,

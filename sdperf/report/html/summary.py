@@ -11,6 +11,7 @@ from typing import Final
 from sdperf.judging.machine import JudgedMachine, ReportedCase
 from sdperf.judging.session.words import count_short, describe_fewest
 from sdperf.judging.suite_estimate import FEWEST_SESSIONS
+from sdperf.record.execution import find_program, name_drawn_model
 from sdperf.record.verdict import Finding, Outcome
 from sdperf.report.figures.palette import SIGNS, role_of
 from sdperf.report.html.environments import list_differences
@@ -161,7 +162,11 @@ def _make_item(finding: Finding, where: str) -> Item:
 def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
     head = machine.head
     where = head.environment
-    first = next(iter(head.measurements.values()), None)
+    known = list(head.measurements.values())
+    # A pipeline of diffusers is named before other programs.
+    first = next(
+        (one for one in known if find_program(one.engine) is None), known[0] if known else None
+    )
     if where is None or first is None:
         yield "machine", machine.machine
         return
@@ -178,12 +183,12 @@ def _list_facts(machine: JudgedMachine) -> Iterable[tuple[str, str]]:
     yield "software", ", ".join(versions) or UNKNOWN
     workload = first.workload
     size = first.images[0] if first.images else None
-    yield "model", first.subject or workload.model
+    program = find_program(first.engine)
+    yield "model", first.subject or name_drawn_model(workload.model, program)
+    if program is not None:
+        yield "program", f"{program.name} {program.version}"
     pixels = "" if size is None else f", {size.width} x {size.height} px"
-    yield (
-        "workload",
-        f"{workload.describe_sampling()}{pixels}",
-    )
+    yield "workload", f"{workload.describe_sampling(program=program)}{pixels}"
     power = [each for each in (where.power_source, where.power_mode, where.thermal_level) if each]
     if power:
         yield "power", ", ".join(power)

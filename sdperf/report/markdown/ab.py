@@ -31,10 +31,12 @@ from sdperf.report.markdown.words import escape_markdown
 from sdperf.report.pictures.side_by_side import compose_side_by_side
 from sdperf.report.table import Column, Table
 from sdperf.report.text.ab import (
+    describe_drawings,
     describe_place,
     describe_side,
     describe_statistics,
     list_own_figures,
+    list_worrying_guards,
     tabulate_stages,
 )
 from sdperf.report.text.session.controls import format_self_difference
@@ -120,18 +122,15 @@ def format_comparison_markdown(comparison: AbComparison, verdict: AbVerdict) -> 
 
 
 def _format_markdown(comparison: AbComparison, verdict: AbVerdict) -> Iterator[str]:
-    machine = comparison.environment
     sides = escape_markdown(f"{comparison.a.label} against {comparison.b.label}")
     yield f"# {sides}: {verdict.outcome.value}"
     yield ""
     yield f"- A: {escape_markdown(describe_side(comparison.a))}"
     yield f"- B: {escape_markdown(describe_side(comparison.b))}"
-    workload = comparison.b.workload
-    drawn = (
-        f"{workload.model} on {machine.device_kind} ({machine.device_name}), "
-        f"{workload.describe_sampling()}"
-    )
-    yield f"- {escape_markdown(drawn)}"
+    for side, drawing in describe_drawings(comparison):
+        yield f"- {escape_markdown(f'{side} draws {drawing}' if side else drawing)}"
+    for guard in list_worrying_guards(comparison):
+        yield f"- {escape_markdown(guard.describe())}"
     if verdict.void is not None:
         yield f"- **void**: {escape_markdown(verdict.void)}"
     elif verdict.control is not None:

@@ -11,6 +11,7 @@ from sdperf.ab.verdict.judging import CaseVerdict
 from sdperf.bisect.judging import Aspect, describe_verdict
 from sdperf.bisect.state import StepRecord
 from sdperf.record.environment import Environment
+from sdperf.record.execution import name_drawn_model
 from sdperf.report.markdown.ab import format_stages
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import escape_markdown, format_block, format_code
@@ -182,11 +183,12 @@ def _format_environment(report: BisectReport) -> Iterator[str]:
     yield f"- {escape_markdown(_describe_machine(comparison.environment))}"
     where = f"Python {comparison.a.python}; {_list_packages(comparison)}"
     yield f"- {escape_markdown(where)}"
-    workload = comparison.a.workload
+    workload, program = comparison.a.workload, comparison.a.program
     size = "" if workload.width is None else f", {workload.width} x {workload.height} px"
     yield (
-        f"- {escape_markdown(workload.model)} ({format_code(comparison.a.model_hash[:12])}), "
-        f"{workload.describe_sampling()}{size}, "
+        f"- {escape_markdown(name_drawn_model(workload.model, program))} "
+        f"({format_code(comparison.a.model_hash[:12])}), "
+        f"{workload.describe_sampling(program=program)}{size}, "
         f"{format_quantity(len(workload.prompts), 'prompt')}, seed {workload.seed}"
     )
     changed = compare_packages(comparison.a.packages, comparison.b.packages)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sdperf.ab.sides.interpreters import TELLING, compare_packages
-from sdperf.ab.sides.sides import SideName, describe_case
+from sdperf.ab.sides.sides import SIDES, SideName, describe_case
 from sdperf.ab.verdict.comparison import (
     AbComparison,
     CaseComparison,
@@ -23,6 +23,8 @@ from sdperf.ab.verdict.judging import (
     list_control_contrasts,
 )
 from sdperf.ab.verdict.words import describe_change
+from sdperf.record.execution import name_drawn_model
+from sdperf.record.guard import Guard
 from sdperf.record.verdict import Outcome
 from sdperf.report.table import Column, Table
 from sdperf.report.text.lines import Line, colour_of, wrap_line
@@ -81,25 +83,31 @@ def describe_side(side: SideRecord) -> str:
 def _format_sides(comparison: AbComparison) -> Iterator[Line]:
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         yield from wrap_line(f"{name}  {describe_side(side)}")
-    machine = comparison.environment
-    drawings = [_describe_drawing(comparison, side) for side in ("A", "B")]
-    if drawings[0] == drawings[1]:
-        yield from wrap_line(f"{drawings[0]} ({machine.device_name})")
-    else:
-        yield from wrap_line(f"A  {drawings[0]}")
-        yield from wrap_line(f"B  {drawings[1]} ({machine.device_name})")
+    for side, drawing in describe_drawings(comparison):
+        yield from wrap_line(f"{side}  {drawing}" if side else drawing)
 
 
-def _describe_drawing(comparison: AbComparison, side: str) -> str:
+def describe_drawings(comparison: AbComparison) -> list[tuple[str, str]]:
+    """Say what each side draws and where, and once without a side where both draw the same.
+
+    Args:
+        comparison: What was compared.
+    """
+    machine = comparison.environment.device_name
+    a, b = (_describe_drawing(comparison, side) for side in SIDES)
+    return [("", f"{a} ({machine})")] if a == b else [("A", a), ("B", f"{b} ({machine})")]
+
+
+def _describe_drawing(comparison: AbComparison, side: SideName) -> str:
     """Say what a side draws and where: model, steps, guidance, size, device."""
     record = comparison.a if side == "A" else comparison.b
     workload = record.workload
     pairs = [pair for case in comparison.cases for pair in case.images[:1]]
     sizes = [(pair.a if side == "A" else pair.b) for pair in pairs]
     size = f", {sizes[0].width} x {sizes[0].height} px" if sizes else ""
-    program = record.program
-    model = workload.model if program is None or "model" in program.accepts else program.model
-    return f"{model}: {workload.describe_sampling()}{size}, on {record.device}"
+    model = name_drawn_model(workload.model, record.program)
+    sampling = workload.describe_sampling(program=record.program)
+    return f"{model}: {sampling}{size}, on {record.device}"
 
 
 def _format_packages(comparison: AbComparison) -> Iterator[Line]:
@@ -125,11 +133,15 @@ def _format_packages(comparison: AbComparison) -> Iterator[Line]:
         yield Line(f"  besides: {told} (--json and --markdown list them)")
 
 
+def list_worrying_guards(comparison: AbComparison) -> list[Guard]:
+    """List the guards that say that the machine was not fit."""
+    return [guard for guard in comparison.guards if guard.state in ("fail", "warn")]
+
+
 def _format_machine(comparison: AbComparison, verdict: AbVerdict) -> Iterator[Line]:
-    for guard in comparison.guards:
-        if guard.state in ("fail", "warn"):
-            colour = "red" if guard.state == "fail" else "yellow"
-            yield from wrap_line(guard.describe(), colour)
+    for guard in list_worrying_guards(comparison):
+        colour = "red" if guard.state == "fail" else "yellow"
+        yield from wrap_line(guard.describe(), colour)
     if verdict.void is not None:
         yield Line("")
         yield from wrap_line(f"VOID  null control failed: {verdict.void}", "red")

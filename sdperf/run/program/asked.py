@@ -15,7 +15,12 @@ from sdperf.engines.external.protocol import GivenPicture
 from sdperf.engines.external.starting import read_engine, start_program
 from sdperf.errors import ConfigurationError, EngineError, GenerationError, UnsupportedError
 from sdperf.measure.clock import Interval, timed, wait_until
-from sdperf.record.execution import AskedExecution, Execution, explain_differences
+from sdperf.record.execution import (
+    AskedExecution,
+    Execution,
+    draws_own_model,
+    explain_differences,
+)
 from sdperf.record.measurement import EngineUse, MemoryUsage
 from sdperf.record.stages import StageCost, StageTimes
 from sdperf.record.workload import ImageRequest, Mode, ProgramFacts, Workload
@@ -229,7 +234,21 @@ def find_no_overlap(facts: ProgramFacts | None, mode: Mode) -> str | None:
 
 
 def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str) -> tuple[str, ...]:
-    """List the requested settings that a program cannot take, in words. Pure."""
+    """List the settings that a program cannot take, its model among them, in words. Pure."""
+    found = list_untold(facts, workload, precision)
+    if draws_own_model(facts):
+        found.append(f"the model: {facts.name} draws with its own, {facts.model}")
+    return tuple(found)
+
+
+def list_untold(facts: ProgramFacts, workload: Workload, precision: str | None = None) -> list[str]:
+    """List the requested settings that a program cannot be told, in words. Pure.
+
+    Args:
+        facts: What the program says of itself.
+        workload: What was asked for.
+        precision: The number format that was asked for; ``None`` for none.
+    """
     asked = {
         "steps": format_quantity(workload.num_inference_steps, "step"),
         "guidance": None
@@ -247,11 +266,9 @@ def list_without_effect(facts: ProgramFacts, workload: Workload, precision: str)
         for name, words in asked.items()
         if words is not None and name not in facts.accepts
     ]
-    if not facts.precisions:
+    if precision is not None and not facts.precisions:
         found.append(f"{precision}: {facts.name} runs in its own number format, {facts.precision}")
-    if "model" not in facts.accepts:
-        found.append(f"the model: {facts.name} draws with its own, {facts.model}")
-    return tuple(found)
+    return found
 
 
 def find_model_hash(model_hash: str, use: EngineUse | None) -> str:

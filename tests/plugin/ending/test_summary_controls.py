@@ -16,7 +16,7 @@ def test_the_head_lines_of_a_summary_hold_no_controls():
         loras=(),
         sampling_source=EVIL,
         environment=SimpleNamespace(device_kind="cpu", device_name=EVIL, chip="", packages={}),
-        workload=SimpleNamespace(describe_sampling=lambda source, names: f"4 steps ({source})"),
+        workload=SimpleNamespace(describe_sampling=lambda source, *_: f"4 steps ({source})"),
         images=[SimpleNamespace(width=8, height=8)],
     )
     rows = [SimpleNamespace(measurement=measured)]

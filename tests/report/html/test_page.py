@@ -180,6 +180,25 @@ def test_the_headline_is_the_verdict(documents, headline, role):
     assert summary.role == role
 
 
+def test_a_program_that_draws_with_its_own_model_is_named_with_it():
+    document = real_run()
+    facts = {"name": "toy", "version": "1.2.3", "model": "tanh", "device": "cpu"}
+    for one in document["benchmarks"]:
+        record = one["extra_info"]["sdperf"]
+        record["workload"]["guidance_scale"] = None
+        record["engine"] = {
+            "name": "external:toy=/x",
+            "version": "1.2.3",
+            "provider": "cpu",
+            "program": facts,
+        }
+    shown = dict(summarise(judged(document)).facts)
+    assert shown["model"] == "tanh"
+    assert shown["program"] == "toy 1.2.3"
+    assert "guidance" not in shown["workload"]
+    assert dict(summarise(judged(real_run())).facts)["model"] == "embedded"
+
+
 def test_cases_that_were_left_out_are_counted_and_are_no_change():
     head = real_run()
     gone = [one["fullname"] for one in head["benchmarks"] if "test_stage" in one["fullname"]]

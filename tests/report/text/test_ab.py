@@ -180,6 +180,38 @@ def test_a_program_says_who_it_is_in_place_of_our_packages():
     assert any(line.startswith("B  hashes: ") for line in told)
 
 
+def test_a_program_is_said_to_be_asked_only_what_was_asked_for_and_it_can_be_told():
+    facts = ProgramFacts("toy", "1.2.3", "hashes", "cpu", accepts=("steps", "size"))
+    world = FakeBench()
+    world.behaviours = {name: {"program": facts} for name in ("one", "two")}
+    sides = side("one", left_open=frozenset({"guidance_scale"})), side("two")
+    found = compare(*sides, PLAIN, OPTIONS, bench=world).record
+    told = lines(found)
+    assert "A  hashes: 4 steps, 64 x 64 px, on cpu" in told
+    assert any(
+        line.startswith("B  hashes: 4 steps, guidance 3, 64 x 64 px, on cpu") for line in told
+    )
+    assert found.a.workload.guidance_scale is None
+    assert found.notes == ("B: without effect: guidance 3: toy cannot be told",)
+    markdown = format_comparison_markdown(found, judge_comparison(found))
+    assert "- A draws hashes: 4 steps, 64 x 64 px, on cpu\n" in markdown
+    assert "B: without effect: guidance 3: toy cannot be told" in markdown
+    assert "embedded" not in markdown
+
+
+def test_the_markdown_says_which_guards_worried_as_the_terminal_does():
+    record = compared().record
+    guards = (
+        Guard("cpu_load", "warn", "9 of 2", "the processor is busy"),
+        Guard("heat", "ok", None, "cool"),
+    )
+    record = dataclasses.replace(record, guards=guards)
+    text = format_comparison_markdown(record, judge_comparison(record))
+    assert "the processor is busy" in text
+    assert "heat" not in text
+    assert "64 x 64 px" in text
+
+
 def test_a_programs_own_seconds_stand_beside_ours_with_the_difference():
     record = compared({"own": 0.75}).record
     (case,) = record.cases
