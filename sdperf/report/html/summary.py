@@ -111,7 +111,13 @@ def _write_headline(machine: JudgedMachine, counts: Counter[Outcome]) -> tuple[s
     if summary is not None and summary.void:
         return f"Void: {summary.void}", Outcome.INCONCLUSIVE
     if failures:
-        return f"{failures} of {format_quantity(total, 'case')} got worse", failed[0]
+        # Where nothing was compared, or a case broke, nobody knows whether it was better before.
+        broken = counts[Outcome.BROKEN] if machine.bases else failures
+        worse, cases = failures - broken, format_quantity(total, "case")
+        if not worse:
+            return f"{broken} of {cases} failed", failed[0]
+        also = f", {broken} failed" if broken else ""
+        return f"{worse} of {cases} got worse{also}", failed[0]
     if suite is not None and suite.outcome.is_failure:
         return "No single case stands out, but all together got worse", suite.outcome
     if still_open == total:

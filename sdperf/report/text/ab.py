@@ -36,6 +36,9 @@ from sdperf.units import UNKNOWN, format_quantity, format_seconds
 SHOWN_PACKAGES: Final = 12
 """The most differing packages that the terminal shows; JSON and Markdown list all of them."""
 
+WIDEST_RATIO: Final = 2.0
+"""Factor either way within which a stage's change of time has to be known to be shown."""
+
 _REVISION: Final = 12
 _QUIET: Final = (Outcome.PASS, Outcome.FASTER)
 
@@ -216,13 +219,28 @@ def _format_stages(verdict: CaseVerdict) -> Iterator[Line]:
 
 
 def describe_statistics(verdict: CaseVerdict) -> str | None:
-    """Say what the two statistics of the stages are, which may disagree where rounds scatter."""
-    if all(stage.bounds is None for stage in verdict.stages):
-        return None
-    return (
-        "seconds are medians of all profiled rounds; the change of time comes from rounds in pairs "
-        "and is surer where the two disagree"
-    )
+    """Say what the two statistics of the stages are, and which changes the rounds do not show.
+
+    The two may disagree where rounds scatter. A change without support is no surer than seconds.
+    """
+    told = []
+    if any(map(is_supported, verdict.stages)):
+        told.append(
+            "seconds are medians of all profiled rounds; the change of time comes from rounds in "
+            "pairs and is surer where the two disagree"
+        )
+    if any(one.bounds is not None and not is_supported(one) for one in verdict.stages):
+        told.append(
+            f"{UNKNOWN}: the change is unknown, its interval is wider than a factor of two either "
+            "way (more blocks narrow it: --looks)"
+        )
+    return "; ".join(told) or None
+
+
+def is_supported(stage: StageChange) -> bool:
+    """Tell whether a stage's change is known, to within a factor of two either way."""
+    bounds = stage.bounds
+    return bounds is not None and bounds.upper - bounds.lower <= 2 * math.log(WIDEST_RATIO)
 
 
 def tabulate_stages(verdict: CaseVerdict, columns: tuple[Column, ...], unknown: str = "") -> Table:
@@ -243,10 +261,13 @@ def tabulate_stages(verdict: CaseVerdict, columns: tuple[Column, ...], unknown: 
 
 
 def describe_stage(stage: StageChange) -> str:
-    """Say how a stage's time changed, with its 95 % interval; nothing where it cannot be told."""
+    """Say how a stage's time changed, with its 95 % interval.
+
+    Nothing where there is none, and a dash where it is so wide that it supports no change.
+    """
     if stage.bounds is None:
         return ""
-    return describe_change(stage.bounds)
+    return describe_change(stage.bounds) if is_supported(stage) else UNKNOWN
 
 
 def describe_place(verdict: CaseVerdict) -> str | None:

@@ -161,9 +161,25 @@ def test_excluded_rounds_are_on_the_strip():
     assert row.rounds == "2 rounds, 1 excluded"
 
 
+def broken(document, count=2):
+    """A run of which so many cases fail, such as by their own assert."""
+    for one in document["benchmarks"][:count]:
+        one["extra_info"]["sdperf"]["verdict"]["findings"] = [
+            {"outcome": "BROKEN", "gate": "test", "reason": "the test failed"}
+        ]
+    return document
+
+
 @pytest.mark.parametrize(
     ("documents", "headline", "role"),
     [
+        ([broken(real_run())], "2 of 12 cases failed", "fail"),
+        ([real_run(), broken(real_run())], "2 of 12 cases failed", "fail"),
+        (
+            [real_run(), broken(slowed(real_run(), 1.6, only="test_throughput"))],
+            "4 of 12 cases got worse, 2 failed",
+            "fail",
+        ),
         ([real_run()], "All 12 cases pass", "good"),
         ([real_run(), slowed(real_run(), 0.5)], "All 12 cases pass", "good"),
         ([real_run("h100-sd15-fp16", None)], "No answer yet for 8 cases", "open"),

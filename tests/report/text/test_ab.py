@@ -260,15 +260,37 @@ def test_a_stage_that_a_pair_of_processes_moves_is_not_said_to_differ():
     assert compute_yuen_bounds(logs, 0.025).upper < 0
 
 
-def test_seconds_and_change_of_a_stage_are_told_apart_since_they_can_disagree():
-    """B's median is the lower one, and three of its four rounds took longer than their partners."""
+def with_profiles(*seconds):
+    """A comparison whose profiled rounds have these seconds, and the rounds."""
     record = compared().record
     pairs = tuple(
-        ProfiledPair("AB", *(StageTimes(s, denoise_s=s) for s in seconds))
-        for seconds in ((1.0, 1.9), (2.0, 2.1), (2.2, 1.9), (2.0, 2.05))
+        ProfiledPair("AB", *(StageTimes(s, denoise_s=s) for s in both)) for both in seconds
     )
     case = dataclasses.replace(record.cases[0], profiles=pairs)
-    record = dataclasses.replace(record, cases=(case,))
+    return dataclasses.replace(record, cases=(case,)), pairs
+
+
+def test_a_change_of_a_stage_that_an_interval_does_not_support_is_a_dash():
+    record, _ = with_profiles((1.0, 1.9), (2.0, 2.1), (2.2, 1.9), (2.0, 9.0))
+    bounds = compute_stage_changes(record.cases[0])[0].bounds
+    assert bounds.upper - bounds.lower > 2 * math.log(2)
+    text = "\n".join(lines(record))
+    markdown = format_comparison_markdown(record, judge_comparison(record))
+    (row,) = (line for line in text.splitlines() if line.startswith("  denoise"))
+    assert row.split()[-1] == "-"
+    (row,) = (line for line in markdown.splitlines() if line.startswith("| denoise"))
+    assert row.split("|")[-2].strip() == "-"
+    for told in (" ".join(text.split()), markdown):
+        assert "its interval is wider than a factor of two either way" in told
+        assert "surer where the two disagree" not in told
+    ratio = json.loads(format_comparison_json(record))["verdict"]["cases"][0]["stages"][0]["ratio"]
+    assert ratio["upper"] > ratio["mean"] > ratio["lower"]
+
+
+def test_seconds_and_change_of_a_stage_are_told_apart_since_they_can_disagree():
+    """B's median is the lower one, and its rounds took longer than their partners by the mean."""
+    record, pairs = with_profiles((1.0, 1.19), (1.1, 1.11), (1.2, 1.06), (1.1, 1.08))
+    case = record.cases[0]
     (denoise, *_) = compute_stage_changes(case)
     assert denoise.saved_s > 0
     assert denoise.bounds.mean > 0
