@@ -65,6 +65,7 @@ _SEVERITY: Final = {outcome: rank for rank, outcome in enumerate(Outcome)}
 _OTHERS: Final = {
     "plain": "the plain pipeline's image",
     "single-image": "the same image drawn alone",
+    "other side": "the other side's image",
 }
 """Words for names of other images that do not describe them by themselves."""
 

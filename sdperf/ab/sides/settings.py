@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,36 +151,31 @@ class SideSettings:
         return Workload(**{**defaults, **self.workload, **own})
 
 
-def parse_settings(texts: Sequence[str]) -> SideSettings:
+def parse_settings(texts: Sequence[str], base: str = "") -> SideSettings:
     """Read settings such as ``precision=fp16,mode=async``.
 
     Keys are those of `OF_A_SIDE`, or the fields of `Variant` and `Workload`, and ``profile=FILE``,
     which stands for all settings of a profile.
 
     Args:
-        texts: Comma lists; later values override earlier ones and those of a profile.
+        texts: Comma lists; a typed value overrides that of a profile before it.
+        base: Settings that nobody typed, which all others override.
 
     Raises:
-        ConfigurationError: A key is unknown, or a value cannot be read.
+        ConfigurationError: A key is unknown or typed twice, or a value cannot be read.
     """
     found: dict[str, Any] = {}
-    for text in texts:
+    typed: dict[str, str] = {}
+    for text in (base, *texts) if base else texts:
         for key, value in _split(text):
-            setting = _BY_KEY.get(key)
-            if key in EDGES:
-                found[key] = _read(key, value, lambda text: _parse_open(text, EDGE.parse))
-            elif setting is None:
-                raise ConfigurationError(
-                    "a setting is unknown",
-                    got=key,
-                    expected=", ".join(list_keys()),
-                    hint=_suggest_key(key, value),
-                )
-            elif setting is SIZE:
-                found |= zip(SIZE.fields, _read(key, value, SIZE.parse), strict=True)
+            if key == PROFILE.name:
+                for own, kept in read_profile(Path(value.strip()).expanduser()).as_texts().items():
+                    found |= _read_setting(own, kept)
             else:
-                (name,) = setting.fields or (setting.name,)
-                found[name] = _read(key, value, _PARSERS.get(setting, setting.parse))
+                read = _read_setting(key, value)
+                if text is not base:
+                    _refuse_second(typed, read, f"{key}={value.strip()}")
+                found |= read
     return SideSettings(
         ",".join(texts),
         {name: value for name, value in found.items() if name in _WORKLOAD_FIELDS},
@@ -189,6 +184,37 @@ def parse_settings(texts: Sequence[str]) -> SideSettings:
         found.get(SUBJECT.name),
         found.get(DEVICE.name),
     )
+
+
+def _read_setting(key: str, value: str) -> dict[str, Any]:
+    """Read one setting; a size has two fields."""
+    setting = _BY_KEY.get(key)
+    if key in EDGES:
+        return {key: _read(key, value, lambda text: _parse_open(text, EDGE.parse))}
+    if setting is None:
+        raise ConfigurationError(
+            "a setting is unknown",
+            got=key,
+            expected=", ".join(list_keys()),
+            hint=_suggest_key(key, value),
+        )
+    if setting is SIZE:
+        return dict(zip(SIZE.fields, _read(key, value, SIZE.parse), strict=True))
+    (name,) = setting.fields or (setting.name,)
+    return {name: _read(key, value, _PARSERS.get(setting, setting.parse))}
+
+
+def _refuse_second(typed: dict[str, str], names: Collection[str], text: str) -> None:
+    """Note what was typed for these fields, and refuse what was typed for one of them before."""
+    for name in names:
+        if name in typed:
+            raise ConfigurationError(
+                "a setting was typed twice, and only one of them can be meant",
+                got=f"{typed[name]} and {text}",
+                expected="each setting once",
+                hint="leave one of the two out",
+            )
+    typed |= dict.fromkeys(names, text)
 
 
 def list_keys() -> list[str]:
@@ -205,7 +231,7 @@ def _suggest_key(key: str, value: str) -> str:
 
 
 def _split(text: str) -> Iterator[tuple[str, str]]:
-    """Split a comma list into keys and values; a profile becomes the settings in it."""
+    """Split a comma list into keys and values."""
     for part in _BORDER.split(text):
         key, equals, value = part.partition("=")
         key = key.strip()
@@ -216,10 +242,7 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
                 expected=f"KEY=VALUE, such as {PRECISION.assign('fp16')},{STEPS.assign(20)}",
                 hint=f"put one of these keys and = before it: {', '.join(list_keys())}",
             )
-        if key == PROFILE.name:
-            yield from read_profile(Path(value.strip()).expanduser()).as_texts().items()
-        else:
-            yield key, value
+        yield key, value
 
 
 def _read(key: str, value: str, parse: Callable[[str], Any]) -> Any:

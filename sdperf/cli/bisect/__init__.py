@@ -183,7 +183,8 @@ class _Teller:
         count, tests = len(question.history.steps), count_tests(question)
         self.say(
             f"{count} {noun} after {self.steps[question.good].name}, "
-            f"at most {format_quantity(tests + 1, 'test')} if none is skipped"
+            f"at most {format_quantity(tests + 1, 'test')} if none is skipped, and a comparison of "
+            f"the first bad {noun.removesuffix('s')} by itself"
         )
         if question.kind == "packages":
             self._say_environments(min(count + 1, tests + 2))

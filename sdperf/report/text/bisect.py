@@ -169,12 +169,15 @@ def describe_effort(report: BisectReport) -> str:
     records = [*([state.end] if state.end else []), *state.steps]
     tested = [record for record in records if record.answer != "skipped"]
     skipped = len(records) - len(tested)
-    blocks = sum(case.blocks for record in tested for case in record.cases)
-    took_s = sum(record.took_s for record in records)
+    measured = [*tested, *([state.closing] if state.closing else [])]
+    blocks = sum(case.blocks for record in measured for case in record.cases)
+    took_s = sum(record.took_s for record in (*records, *measured[len(tested) :]))
     suspects = len(state.question.history.steps)
     words = [
         f"{format_quantity(len(tested), 'test')} over {format_quantity(suspects, report.noun)}"
     ]
+    if state.closing is not None:
+        words.append(f"1 comparison of the first bad {report.noun} by itself")
     words += [format_quantity(blocks, "block")] if blocks else []
     words.append(format_seconds(took_s))
     if skipped:

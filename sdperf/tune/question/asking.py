@@ -205,7 +205,7 @@ def _make_default(asked: Asked, workload: Workload, stored: StudyQuestion | None
             return stored.default
         return TrialSetting(workload.num_inference_steps, take_guidance(workload))
     full = f"steps={workload.num_inference_steps},guidance={take_guidance(workload):.9f}"
-    return make_setting(parse_settings([full, *asked.default]))
+    return make_setting(parse_settings(asked.default, full))
 
 
 def make_profile(summary: StudySummary) -> str | None:

@@ -59,6 +59,26 @@ def test_a_profile_stands_for_its_settings_and_later_ones_win(tmp_path):
         parse_settings([f"profile={file}"])
 
 
+@pytest.mark.parametrize(
+    ("texts", "got"),
+    [
+        (["precision=fp32", "precision=bf16"], "precision=fp32 and precision=bf16"),
+        (["steps=20,seed=1,steps=30"], "steps=20 and steps=30"),
+        (["steps=20,num_inference_steps=20"], "steps=20 and num_inference_steps=20"),
+        (["size=64x64", "width=32"], "size=64x64 and width=32"),
+        (["subject=a:b", "subject=c:d"], "subject=a:b and subject=c:d"),
+    ],
+)
+def test_a_key_that_was_typed_twice_is_refused(texts, got):
+    with pytest.raises(ConfigurationError, match=f"typed twice.*; got: {got};.*; do: leave one"):
+        parse_settings(texts)
+
+
+def test_what_nobody_typed_is_overridden():
+    found = parse_settings(["steps=30"], base="steps=20,guidance=3")
+    assert found.workload == {"num_inference_steps": 30, "guidance_scale": 3.0}
+
+
 def test_a_models_preset_holds_where_nothing_is_said():
     turbo = parse_settings(["model=stabilityai/sd-turbo"]).make_workload()
     assert (turbo.num_inference_steps, turbo.guidance_scale) == (1, 0.0)

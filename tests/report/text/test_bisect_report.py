@@ -61,6 +61,14 @@ def test_the_effort_and_the_error_are_said():
     assert "an error of 1 % for a wrong turn in speed, shared" in words
 
 
+def test_the_effort_counts_the_first_bad_commit_by_itself():
+    without = report(steps=FOUND).state
+    assert without.closing is None
+    words = words_of(report(steps=FOUND, closing=record("c2", "bad")))
+    assert "3 tests over 3 commits, 1 comparison of the first bad commit by itself" in words
+    assert "16 blocks, 40.0 s" in " ".join(words.split())
+
+
 def test_a_range_names_every_suspect_and_why_it_could_not_be_told():
     steps = (record("c1", "open", 0.04), StepRecord("c2", "skipped", "does not import"))
     one = report("range", steps)
