@@ -58,6 +58,7 @@ class CaseState:
     a: Side
     b: Side
     alpha: float
+    image_s: float | None = None
     pairing: Pairing | None = None
     series: BlockSeries | None = None
     profiles: list[ProfiledPair] = field(default_factory=list)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from sdperf.ab.keeping import Keeper, NoKeeper
 from sdperf.ab.sides.revisions import refuse_stray_subject
 from sdperf.ab.sides.sides import SIDES, MatrixCase, Side, SideError, SideName, describe_case
+from sdperf.ab.turns.allowance import ControlAllowance
 from sdperf.ab.turns.bench import LiveBench
 from sdperf.ab.turns.blocks import BlockSeries, judge_null_control, make_null_control
 from sdperf.ab.turns.case_state import (
@@ -29,6 +30,7 @@ from sdperf.ab.turns.case_state import (
     plan_block,
 )
 from sdperf.ab.turns.pairing import BlamedArm, Pairing
+from sdperf.ab.turns.told import list_side_notes, tell_workload
 from sdperf.ab.turns.view import NULL_CONTROL, SilentView, View, make_progress
 from sdperf.ab.verdict.comparison import (
     AbComparison,
@@ -47,9 +49,7 @@ from sdperf.errors import ConfigurationError, SdperfError
 from sdperf.images.png import compute_png_sha256
 from sdperf.judging.exactness import ARITHMETIC_PACKAGES
 from sdperf.record.guard import Guard
-from sdperf.record.workload import ProgramFacts, Workload
-from sdperf.run.program.asked import list_untold
-from sdperf.run.program.sampling import leave_to_program
+from sdperf.record.workload import ProgramFacts
 from sdperf.units import format_quantity, format_seconds
 
 
@@ -116,6 +116,7 @@ class _Run:
     _b_first: bool = False
     _states: list[CaseState | CaseComparison] = field(default_factory=list)
     _control: BlockSeries | None = None
+    _is_uncontrolled: bool = False
     _lengthening: int = 1
     _guards: tuple[Guard, ...] = ()
     _device: DeviceInfo = field(default_factory=lambda: DeviceInfo("cpu", "", (), None, None))
@@ -171,7 +172,7 @@ class _Run:
             b_first=self._b_first,
             control=left.control if self._control is None else tuple(self._control.blocks),
             guards=self._guards,
-            notes=(*self._notes, *self._list_untold()),
+            notes=(*self._notes, *list_side_notes({"A": self.a, "B": self.b}, self._programs)),
             was_interrupted=was_interrupted,
             duration_s=self._elapsed_s,
         )
@@ -194,7 +195,8 @@ class _Run:
             state.pairing = pairing = Pairing(*arms, self.bench)
             stack.callback(pairing.close)
             self._draw(state, pairing)
-            wants_control = self.options.null_control and self._control is None
+            is_settled = self._control is not None or self._is_uncontrolled
+            wants_control = self.options.null_control and not is_settled
             if wants_control and not self._hold_against_itself(state, pairing):
                 return False
             self._measure_blocks(state, pairing)
@@ -223,11 +225,9 @@ class _Run:
         self._device = pairing.a.describe_device()
         self._guards = self._guards or self.bench.look(self._device.kind, self.options.guards)
         given = self.options.rounds
-        state.plan = (
-            plan_block(case, min(image.latency_s for _, image in drawn_a))
-            if given is None
-            else BlockPlan(given)
-        )
+        image_s = min(image.latency_s for _, image in drawn_a)
+        state.plan = plan_block(case, image_s) if given is None else BlockPlan(given)
+        state.image_s = None if case.kind == "stage" else image_s
         for _, image in (*drawn_a, *drawn_b):
             self._pngs[compute_png_sha256(image.png)] = image.png
         a, b = (
@@ -274,7 +274,20 @@ class _Run:
         )
 
     def _hold_against_itself(self, state: CaseState, pairing: Pairing) -> bool:
-        """Measure A against A; return whether the machine is fit."""
+        """Measure A against A, where there is time for it; return whether the machine is fit."""
+        image_s = state.image_s
+        allowed = ControlAllowance(
+            self.options.budget_s,
+            self._elapsed_s,
+            None if image_s is None else image_s * state.case.batch,
+            state.plan,
+        )
+        left_out = allowed.explain_left_out()
+        if left_out is not None:
+            self.view.announce(left_out)
+            self._notes.append(left_out)
+            self._is_uncontrolled = True
+            return True
         other = self._make_arm("A", state.case)
         pairing.admit(other)
         self._control = series = make_null_control(
@@ -287,12 +300,16 @@ class _Run:
             watch=self.bench.watch_blocks(self._device.kind, self.options.guards),
         )
         self._begin("null control: A against itself")
-        may_go_on = functools.partial(self._may_go_on, series)
+
+        def may_go_on() -> bool:
+            return self._elapsed_s <= allowed.ends_at_s and self._may_go_on(series)
+
         series.measure(may_go_on, lambda _: self._show(NULL_CONTROL, series))
         pairing.dismiss()
         is_sound = judge_null_control(series.contrasts, self._limit_log)
         if is_sound is None:
-            self._notes.append(f"no null control: {self._explain_stop(series)}")
+            why = self._explain_stop(series) or "half of the time that was left was over"
+            self._notes.append(f"no null control: {why}")
         elif self.options.rounds is None:
             self._lengthening = choose_lengthening(series.contrasts, self._limit_log)
         if self._lengthening > 1:
@@ -388,25 +405,9 @@ class _Run:
             side,
             modules=modules,
             device=self._devices.get(name, side.device),
-            workload=self._tell_workload(name),
+            workload=tell_workload(self.a if name == "A" else self.b, self._programs.get(name)),
             program=self._programs.get(name),
         )
-
-    def _tell_workload(self, name: SideName) -> Workload:
-        """Return a side's workload without what nobody asked for and its program cannot be told."""
-        side = self.a if name == "A" else self.b
-        return leave_to_program(side.workload, self._programs.get(name), side.left_open)
-
-    def _list_untold(self) -> list[str]:
-        """Say what was asked for and a side's program cannot be told."""
-        notes = []
-        for name, side in zip(SIDES, (self.a, self.b), strict=True):
-            program = self._programs.get(name)
-            if program is not None:
-                precision = side.variant_changes.get("precision")
-                found = list_untold(program, self._tell_workload(name), precision)
-                notes += [f"{name}: without effect: {told}" for told in found]
-        return notes
 
     def _title(self, case: MatrixCase) -> str:
         return describe_case(case, self.a.variant_for(case), self.b.variant_for(case))

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 from dataclasses import replace
@@ -197,6 +198,29 @@ def test_the_end_of_time_leaves_what_is_known():
     assert len(record.cases[0].blocks) == 2
     assert "the time given is over (7.00 s)" in record.cases[0].notes[0]
     assert outcome(record) is Outcome.INCONCLUSIVE
+
+
+def test_a_null_control_that_leaves_no_time_to_compare_is_left_out_and_said_to_be():
+    """Four blocks of the control are expected to take 32 seconds of fake rounds."""
+    options = CompareOptions(guards="off", budget_s=14.0)
+    record = run(FakeBench({"seconds": 1.0}, {"seconds": 1.0}), options)
+    assert len(record.cases[0].blocks) == 4
+    assert record.control == ()
+    assert record.notes == (
+        "no null control: it takes about 32.0 s, and too little of the 14.0 s that were given "
+        "would be left to compare; about 64.0 s are enough for both",
+    )
+    ample = run(FakeBench(), dataclasses.replace(options, budget_s=64.0))
+    assert len(ample.control) == 4
+    assert ample.notes == ()
+
+
+def test_a_null_control_that_takes_longer_than_expected_ends_where_half_is_left():
+    slow = FakeBench({"seconds": 8.0, "latency": 0.5}, {"seconds": 1.0})
+    record = run(slow, CompareOptions(guards="off", budget_s=80.0, rounds=1))
+    assert len(record.control) < 4
+    assert record.notes == ("no null control: half of the time that was left was over",)
+    assert record.cases[0].blocks
 
 
 def interrupted_after(rounds, seconds=0.5):
