@@ -115,3 +115,11 @@ def remove_marked(folder: Path, marker: str) -> None:
     (folder / marker).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def suggest_runs() -> str:
+    """Say where saved runs lie in this folder, or how to make one."""
+    places = [name for name in (".sdperf", ".benchmarks") if Path(name).is_dir()]
+    if places:
+        return f"name a file that exists; ls {' '.join(places)} shows saved runs"
+    return "name a file that exists; pytest benchmarks makes a run in this folder"

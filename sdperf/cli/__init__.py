@@ -120,13 +120,30 @@ def _explain_unknown(word: str) -> list[str]:
     return [f"there is no command {word}", f"expected: one of {known}", f"do: {do}"]
 
 
+def _list_commands(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
+    """List the command and the action of it whose options were typed."""
+    names: list[str] = []
+    found: argparse.ArgumentParser | None = parser
+    for word in given:
+        choices = [
+            action.choices
+            for action in (found._actions if found else ())
+            if isinstance(action, argparse._SubParsersAction)
+        ]
+        found = choices[0].get(word) if choices else None
+        if found is None:
+            break
+        names.append(word)
+    return names
+
+
 def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
     """Parse the command line and run the command; an error for the user is one message."""
     try:
         parsed = parser.parse_args(given)
     except SdperfError as error:
         told = make_respeller(argparse.Namespace(command=given[0]))(error)
-        help_ = f"do: sdperf {given[0]} --help"
+        help_ = f"do: sdperf {' '.join(_list_commands(parser, given))} --help"
         return _say_refused(f"sdperf {given[0]}", [*told.list_parts(), help_])
     if parsed.command is None:
         parser.print_help()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdperf.errors import RecordError
+from sdperf.folders import suggest_runs
 from sdperf.measure.ledger import Durations
 from sdperf.record.guard import Guard
 from sdperf.record.json import (
@@ -289,9 +290,7 @@ def read_document(path: Path) -> dict[str, Any]:
         raise RecordError(
             f"{path} cannot be read",
             got=reason or str(error),
-            hint="name a file that exists; ls .sdperf .benchmarks shows saved runs"
-            if is_absent
-            else None,
+            hint=suggest_runs() if is_absent else None,
         ) from error
     return decode_object(
         content,

@@ -139,6 +139,12 @@ def test_a_server_with_a_board(monkeypatch):
     assert states(without.checks)["torch build"] == "warn"
 
 
+def test_a_repository_without_a_commit_is_not_said_to_be_none():
+    lines = format_doctor(doctor.collect_report(make_linux(packages=PACKAGES))).splitlines()
+    (row,) = (line for line in lines if line.split()[:1] == ["commit"])
+    assert row.endswith("none (no git repository with a commit here)")
+
+
 def test_no_line_is_longer_than_100_columns():
     environ = {f"PYTORCH_{name}": "x" * 70 for name in ("FIRST", "SECOND", "THIRD")}
     for system in (make_mac(environ=environ), make_linux(environ=environ), LIVE_SYSTEM):

@@ -116,7 +116,7 @@ def _make(path: Path, output: Path | None) -> None:
     content = format_contribution(contribution, find_identity(node))
     parse_contribution(content)
     target = output or Path(f"sdperf-{name_file(contribution, content)}")
-    check_output_file("-o", target, least_free_bytes=MOST_BYTES)
+    check_output_file("-o", target, MOST_BYTES, "nothing was written")
     if target.exists():
         raise ConfigurationError(
             f"{target} is there already", hint="give -o another name, or remove it"

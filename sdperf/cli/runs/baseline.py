@@ -84,7 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         lines = actions[arguments.action](store, arguments)
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename or arguments.baselines} cannot be written", got=error.strerror
+            f"{error.filename or arguments.baselines} cannot be written",
+            got=error.strerror,
+            expected="a folder that can be written",
+            hint="choose another folder: --baselines FOLDER",
         ) from error
     print_texts(piece for line in lines for piece in _fit(line))
     return 0

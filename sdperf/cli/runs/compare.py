@@ -60,7 +60,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN.json")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN.json",
+        help="saved runs; the last is judged, the others are what it is compared with",
+    )
     add_format(parser, "table", "json", "markdown")
     add_limit_arguments(parser)
     add_strictness(parser, is_exact=True)

@@ -48,7 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="RUN",
         help=f"any pytest-benchmark JSON with stats.data (the last run, {LAST_RUN})",
     )
-    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument(
+        "--format", choices=FORMATS, required=True, help="which tool's format to write"
+    )
     parser.add_argument(
         "--better",
         choices=("smaller", "bigger"),

@@ -88,6 +88,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 _RUN: Final = "its number, or the beginning of its hash or commit"
 
 
+_SQLITE: Final = "sqlite:///"
+
+
 def add_history_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--history URL``."""
     parser.add_argument(
@@ -120,9 +123,13 @@ def run(arguments: argparse.Namespace) -> int:
     }
     is_import = arguments.action == "import"
     if is_import:
+        from sdperf.store.history.database import locate_history
         from sdperf.store.history.importing import require_places
 
         require_places(arguments.places)
+        place = locate_history(arguments.history, Path.cwd())
+        if place.startswith(_SQLITE):
+            check_result(HISTORY.flag, Path(place.removeprefix(_SQLITE)))
     database = open_given(arguments, create=is_import)
     try:
         return actions[arguments.action](database, arguments)

@@ -48,7 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("report", type=Path, metavar="REPORT.html")
+    parser.add_argument(
+        "report",
+        type=Path,
+        metavar="REPORT.html",
+        help="a report of sdperf, which holds its runs",
+    )
     another = "another tolerated slowdown of a case and of the suite"
     add_setting(parser, MAX_SLOWDOWN.taking(MAX_SLOWDOWN.kind, another), shown="the report's")
     parser.add_argument(

@@ -31,13 +31,19 @@ def print_texts(texts: Iterable[str]) -> None:
         print(strip_controls(text))
 
 
-def check_output_file(option: str, path: Path | None, least_free_bytes: int | None = None) -> None:
-    """Refuse a file that could not be written, before anything is measured.
+def check_output_file(
+    option: str,
+    path: Path | None,
+    least_free_bytes: int | None = None,
+    undone: str = "nothing was measured",
+) -> None:
+    """Refuse a file that could not be written, before a command does its work.
 
     Args:
         option: The option of the file.
         path: The file; ``None`` where none is asked for.
         least_free_bytes: Free bytes that its disk needs; ``None`` for those that a session needs.
+        undone: What the command has not done, for the message.
 
     Raises:
         ConfigurationError: The path is a folder, its folder does not exist or cannot be written, or
@@ -49,7 +55,7 @@ def check_output_file(option: str, path: Path | None, least_free_bytes: int | No
         raise ConfigurationError(
             f"{option} cannot be written", got=str(path), expected="a file in a folder"
         )
-    check_outputs([Output(option, path.absolute())], least_free_bytes)
+    check_outputs([Output(option, path.absolute())], least_free_bytes, undone)
 
 
 def check_output_files(files: Mapping[str, Path | None]) -> None:

@@ -106,7 +106,7 @@ def _format_machine(report: DoctorReport) -> Iterator[Line]:
         "packages": ", ".join((f"Python {found.python}", *packages)),
         "variables": ", ".join(f"{key}={value}" for key, value in found.variables.items())
         or "none that changes results",
-        "commit": found.commit or "none (no git repository here)",
+        "commit": found.commit or "none (no git repository with a commit here)",
         "fingerprint": report.fingerprint,
     }
     yield from _format_heading("machine")

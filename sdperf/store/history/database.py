@@ -220,7 +220,12 @@ def _prepare_file(url: URL, shown: str, *, create: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RecordError(f"{path.parent} cannot be made", got=str(error)) from error
+        raise RecordError(
+            f"{path.parent} cannot be made",
+            got=error.strerror,
+            expected="a folder that can be written",
+            hint=f"choose another place: {HISTORY} FILE",
+        ) from error
 
 
 def _create_engine(url: URL, shown: str) -> Engine:

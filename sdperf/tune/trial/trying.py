@@ -199,15 +199,15 @@ class _Attempt:
         if question.aim == "likeness":
             best = max((rival.ssim for rival in self.rivals), default=-math.inf)
             if ssim <= best:
-                reason = f"SSIM {format_score(ssim)} at most: a setting is at {format_score(best)}"
+                reason = f"another setting is at SSIM {format_score(best)}"
                 raise _GivenUpError(reason, violations)
             return
         floor = ssim if question.aim == "front" else -math.inf
         rival_s = find_rival_s(self.rivals, floor)
         if rival_s is not None and seconds > rival_s * margin:
-            reason = (
-                f"{format_seconds(seconds)} an image: one as good takes {format_seconds(rival_s)}"
-            )
+            # Rounds tell their seconds themselves; the first image of each worker is no round.
+            own = "" if self.rounds_s else f"{format_seconds(seconds)} an image at first, "
+            reason = f"{own}one as good takes {format_seconds(rival_s)}"
             raise _GivenUpError(reason, violations)
 
 

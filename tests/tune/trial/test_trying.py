@@ -7,6 +7,7 @@ import pytest
 from sdperf.errors import GenerationError, ImageError, RecordError, WorkerError
 from sdperf.record.json import format_record, parse_record
 from sdperf.record.workload import Workload
+from sdperf.report.text.tune import describe_tried
 from sdperf.run.hosts.local import InProcessHost
 from sdperf.run.pool import WorkerPool
 from sdperf.tune.question.question import BROKEN, StudyLimits
@@ -99,6 +100,19 @@ def test_a_setting_behind_the_front_is_given_up_at_its_first_image():
     assert near.state == "complete", "what is behind by less than noise is measured"
     unlike = attempt(FakeRig(), rivals=[Point(0.3, 0.1)])
     assert unlike.state == "complete", "a rival that is less alike does not count"
+
+
+def test_a_trial_that_was_given_up_tells_its_figures_once():
+    at_once = describe_tried(attempt(FakeRig(), rivals=[Point(0.3, 0.999)]))
+    assert at_once.endswith(", 1.00 s an image at first, one as good takes 300 ms")
+    rounds = describe_tried(attempt(FakeRig(), rivals=[Point(0.8, 0.999)]))
+    assert rounds.startswith("pruned: 1.00 s an image, SSIM ")
+    assert rounds.endswith(", one as good takes 800 ms")
+    assert at_once.count("an image") == rounds.count("an image") == 1
+    limits = StudyLimits(max_seconds=5.0)
+    unlike = describe_tried(attempt(FakeRig(), limits=limits, rivals=[Point(4.9, 0.999)]))
+    assert unlike.endswith(", another setting is at SSIM 0.9990")
+    assert unlike.count("SSIM") == 2
 
 
 def test_with_a_floor_only_seconds_count():
