@@ -141,3 +141,10 @@ def test_a_session_on_the_wrong_package_does_not_begin():
     is_installed = find_fault(sdperf.__file__, {ASKED: "1"}) is None
     assert done.returncode == (0 if is_installed else 4), done.stdout + done.stderr
     assert ("are to run on an installed sdperf" in done.stderr) != is_installed
+
+
+def test_the_readme_makes_a_wheel_with_what_each_environment_has():
+    """Only the workshop of `make test` has hatchling; pip fetches it to build."""
+    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "`pip wheel --no-deps .`" in words
+    assert "hatchling" not in words

@@ -75,6 +75,8 @@ def describe_other(against: str) -> str:
 
     >>> describe_other("baseline"), describe_other("fp32-sync"), describe_other("plain")
     ('the baseline', 'the fp32-sync image', "the plain pipeline's image")
+    >>> describe_other("other side")
+    "the other side's image"
     """
     if against in ("baseline", "reference"):
         return f"the {against}"

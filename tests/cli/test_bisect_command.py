@@ -331,6 +331,10 @@ def test_a_range_of_releases_is_all_of_them(monkeypatch, capsys, packages):
     assert out.splitlines()[0] == "first bad version: planted-sd 1.2"
     plan = "each version has an environment of its own, which is made when its turn comes: at most"
     assert f"{plan} 4 environments in " in " ".join(err.split())
+    tests = (
+        "at most 3 tests if none is skipped, and a comparison of the first bad version by itself"
+    )
+    assert tests in " ".join(err.split())
     report = Path("sdperf-bisect-planted-sd-1.2.md").read_text()
     assert "planted-sd 1.0 to 1.3" in report
     assert "--python-package 'planted-sd 1.0 .. 1.3'" in report

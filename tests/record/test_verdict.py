@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sdperf.judging.images import judge_images, judge_soundness
 from sdperf.record.floors import Floors
-from sdperf.record.verdict import Finding, Outcome, Verdict, shorten_cases
+from sdperf.record.verdict import Finding, Outcome, Verdict, describe_other, shorten_cases
 from sdperf.report.text.session.cases import Row, format_findings
 from tests.support.measurements import image, scores
 
@@ -138,3 +138,8 @@ def test_no_two_cases_have_the_same_short_name(cases):
 def test_a_case_says_no_more_than_tells_it_from_the_others():
     names = shorten_cases(["b/u.py::test_x[1]", "b/v.py::test_x[1]", "b/v.py::test_x[2]"])
     assert list(names.values()) == ["u.py::test_x[1]", "v.py::test_x[1]", "x[2]"]
+
+
+def test_the_image_of_the_other_side_of_a_comparison_is_named_as_its():
+    assert describe_other("other side") == "the other side's image"
+    assert describe_other("fp32-sync") == "the fp32-sync image"

@@ -86,8 +86,8 @@ def describe_side(side: SideRecord) -> str:
 def _format_sides(comparison: AbComparison) -> Iterator[Line]:
     for name, side in (("A", comparison.a), ("B", comparison.b)):
         yield from wrap_line(f"{name}  {describe_side(side)}")
-    for side, drawing in describe_drawings(comparison):
-        yield from wrap_line(f"{side}  {drawing}" if side else drawing)
+    for which, drawing in describe_drawings(comparison):
+        yield from wrap_line(f"{which}  {drawing}" if which else drawing)
 
 
 def describe_drawings(comparison: AbComparison) -> list[tuple[str, str]]:
