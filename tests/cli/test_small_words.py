@@ -17,7 +17,9 @@ def said(capsys):
     return " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("command", [["export", "--format", "junit"], ["contribute"]])
+@pytest.mark.parametrize(
+    "command", [["export", "no.json", "--format", "junit"], ["contribute", "no.json"]]
+)
 def test_a_missing_run_names_only_folders_that_exist(here, capsys, command):
     assert main(command) == 2
     told = said(capsys)
