@@ -36,9 +36,17 @@ def test_what_the_models_network_cannot_have_is_refused_first(command, capsys):
     assert f"taylorseer_cache {UNET}" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("command", [("sweep", "--commits", "a..b"), ("bisect", "a", "b")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "--commits", "a..b", "--set"),
+        ("bisect", "a", "b", "--set"),
+        ("tune", "--default"),
+    ],
+    ids=" ".join,
+)
 def test_what_the_named_device_cannot_run_is_refused_first(command, capsys):
-    status = main([*command, "--set", "optimisations=loop_graph", "--device", "cpu"])
+    status = main([*command, "optimisations=loop_graph", "--device", "cpu"])
     assert status == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "loop_graph cannot be used on cpu: it is a feature of CUDA devices" in said
