@@ -56,7 +56,7 @@ def test_a_budget_takes_fewer_rounds_first_and_then_the_most_telling_cases(bench
     said = words(done)
     assert "2 of the 3 cases that are left, 3 rounds of one image each; left out unless" in said
     assert "unless time remains: 1 of async" in said
-    assert "left out to end in 40 min 00 s (--sd-budget)" in said
+    assert "left out to end in 40m (--sd-budget)" in said
     assert "--sd-budget 40 min 00 s: 3 rounds of the first case" in said
     assert sum(slow.spent_s) <= 40 * 60
     assert read_rounds(pytester) == {
