@@ -185,7 +185,7 @@ class SessionBudget:
         self.suites.plan_references([one for one in left if one.node_id in chosen])
         if not self._has_chosen:
             self._has_chosen = True
-            self._tell_choice(left, chosen)
+            self._tell_choice(left, chosen, budget_s)
         if node_id in chosen:
             self._recorded |= {
                 (one.variant.precision, one.variant.engine)
@@ -231,9 +231,10 @@ class SessionBudget:
         )
         return choose_cases(self._price(left), left_s, self._workers, price)
 
-    def _tell_choice(self, left: list[ExpectedWork], chosen: frozenset[str]) -> None:
+    def _tell_choice(
+        self, left: list[ExpectedWork], chosen: frozenset[str], budget_s: float
+    ) -> None:
         out = [one for one in left if one.node_id not in chosen]
-        budget_s = self.suites.settings.budget_s
         fewer = self.rounds < self.suites.settings.rounds
         rounds = f", {format_quantity(self.rounds, 'round')} of one image each" if fewer else ""
         words = f"; left out unless time remains: {describe_left_out(out)}" if out else ""
