@@ -69,9 +69,10 @@ def test_memory_is_the_devices_where_both_know_it(a, b, words):
         (EnergyPair("gpu_board", (100.0,) * 11 + (69.0,), (70.0,) * 12), "30 % less energy"),
         (EnergyPair("gpu_board", (70.0,) * 12, (100.0,) * 11 + (69.0,)), "43 % more energy"),
         (
-            EnergyPair("gpu_soc", (90.0, 95.0, 105.0, 110.0), (97.0, 102.0, 112.0, 117.0)),
+            EnergyPair("gpu_soc", (90.0, 95.0, 105.0, 110.0) * 2, (97.0, 102.0, 112.0, 117.0) * 2),
             "same energy",
         ),
+        (EnergyPair("gpu_soc", (100.0,) * 7, (70.0,) * 6 + (100.0,)), "same energy"),
         (EnergyPair("gpu_soc", (100.0, 101.0, 99.0), (70.0, 70.0, 100.0, 70.0)), "same energy"),
         (EnergyPair("gpu_board", (0.0, 0.0), (12.0, 0.0)), None),
         (EnergyPair("gpu_soc", (0.0, 0.0), (0.0, 0.0)), None),
