@@ -6,9 +6,17 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import TypeVar
+from typing import Final, TypeVar
+
+LONGEST_SELECT_S: Final = 2_000_000.0
+"""The longest that a selector is asked to wait, 23 days: it takes milliseconds of 31 bits."""
 
 T = TypeVar("T")
+
+
+def multiply_limit(limit_s: float, times: int) -> float:
+    """Return so many time limits, but no more than a thread can wait, which is 292 years."""
+    return min(limit_s * times, threading.TIMEOUT_MAX)
 
 
 def run_within(limit_s: float, work: Callable[[], T], name: str) -> T:

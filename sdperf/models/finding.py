@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +22,16 @@ from sdperf.record.workload import EMBEDDED
 from sdperf.settings import MODEL
 from sdperf.shell import join_command
 from sdperf.urls import mask_url
-from sdperf.waiting import run_within
 
 _EMBEDDED_FOLDER: Final = Path(__file__).parent / "embedded"
-_HUB_TIMEOUT_S: Final = 10.0
 _HUB_LIMIT_S: Final = 15.0
-"""Seconds to wait for the hub's first answer, as long as ``HF_HUB_ETAG_TIMEOUT`` asks for less."""
+"""Seconds that the hub may be silent, as long as ``HF_HUB_ETAG_TIMEOUT`` asks for less."""
+
+_SILENT: Final[set[str]] = set()
+"""Addresses of hubs that did not answer this process, which are not waited for again."""
+
+_TOLD: Final[set[str]] = set()
+"""Those of them of which people were told that the cache serves in their place."""
 
 _SLOWNESS: Final = {"TimeoutException", "Timeout", "TimeoutError"}
 """Names of errors of an answer that does not come, in the clients that hub versions use."""
@@ -74,7 +79,7 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
         return huggingface_hub.hf_hub_download(
             name,
             file,
-            etag_timeout=_HUB_TIMEOUT_S,
+            etag_timeout=_read_limit_s(),
             local_files_only=is_unreachable,
         )
 
@@ -86,6 +91,8 @@ def find_index(name: str, beside: Iterable[str] = ()) -> Path:
     except Exception as error:
         is_absent = isinstance(error, huggingface_hub.errors.LocalEntryNotFoundError)
         raise _fetch_failure(name, refusal if is_absent and refusal else error) from error
+    if refusal is not None and is_unreachable:
+        _tell_cached(name, refusal)
     return Path(path)
 
 
@@ -116,16 +123,42 @@ def _ask_hub(name: str) -> Any:
     where a hub takes the connection and says nothing. Whatever else goes wrong is left to the
     download, which tries again. Where it fails too it says no more than that the cache has no such
     file.
+
+    The limit holds for each wait for the hub's next bytes: a slow hub may take longer in all.
+
+    Raises:
+        TimeoutError: The hub did not answer this process before.
     """
     import huggingface_hub
 
     limit_s = _read_limit_s()
     api = huggingface_hub.HfApi()
-    return run_within(limit_s, lambda: api.model_info(name, timeout=limit_s), "sdperf-hub")
+    if api.endpoint in _SILENT:
+        raise TimeoutError(f"{mask_url(api.endpoint)} did not answer before")
+    try:
+        return api.model_info(name, timeout=limit_s)
+    except Exception as error:
+        if _is_slow(error):
+            _SILENT.add(api.endpoint)
+        raise
+
+
+def _tell_cached(name: str, reason: Exception) -> None:
+    """Say once of each silent hub that the cache serves in its place."""
+    import huggingface_hub
+
+    endpoint = huggingface_hub.HfApi().endpoint
+    if _is_slow(reason) and endpoint not in _TOLD:
+        _TOLD.add(endpoint)
+        print(
+            f"sdperf: {describe_model(name)} comes from the hub's cache: {mask_url(endpoint)} "
+            f"did not answer within {_read_limit_s():g} s",
+            file=sys.stderr,
+        )
 
 
 def _read_limit_s() -> float:
-    """Return how long to wait for the hub's first answer."""
+    """Return how long the hub may be silent."""
     from huggingface_hub import constants
 
     return max(_HUB_LIMIT_S, float(constants.HF_HUB_ETAG_TIMEOUT))
@@ -248,12 +281,14 @@ def _fetch(name: str, *, offline: bool) -> Path:
             hint=_FOLDER_HINT,
         )
     try:
-        index_path = huggingface_hub.hf_hub_download(name, INDEX_NAME)
+        index_path = huggingface_hub.hf_hub_download(name, INDEX_NAME, etag_timeout=_read_limit_s())
         index = parse_model_index(Path(index_path).read_bytes(), describe_model(name))
         selection = select_files(names, index, describe_model(name))
         return Path(
             huggingface_hub.snapshot_download(
-                name, allow_patterns=[glob.escape(file) for file in selection.names]
+                name,
+                allow_patterns=[glob.escape(file) for file in selection.names],
+                etag_timeout=_read_limit_s(),
             )
         )
     except ModelError:
@@ -267,21 +302,26 @@ def _cached(name: str, reason: Exception | None) -> Path:
     import huggingface_hub
 
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, allow_patterns=[INDEX_NAME], local_files_only=True
-            )
+        folder = huggingface_hub.snapshot_download(
+            name, allow_patterns=[INDEX_NAME], local_files_only=True
         )
     except Exception as error:
         if reason is not None:
             raise _fetch_failure(name, reason) from reason
         raise _fetch_failure(name, error) from error
+    if reason is not None:
+        _tell_cached(name, reason)
+    return Path(folder)
 
 
 def _fetch_failure(name: str, error: Exception) -> ModelError:
     from huggingface_hub import constants, errors
 
     where = f"{describe_model(name)} is not a local folder, and"
+    cause = error.__cause__
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(cause, Exception):
+        # The download says no more than that nothing is cached, also where the hub was slow.
+        error = cause if _is_slow(cause) else error
     if isinstance(error, errors.GatedRepoError):
         return ModelError(
             f"{where} its hub page asks you to accept terms first",
@@ -304,8 +344,8 @@ def _fetch_failure(name: str, error: Exception) -> ModelError:
     if _is_slow(error):
         return ModelError(
             f"{where} the hub does not answer in time",
-            got=f"no answer from {mask_url(constants.ENDPOINT)}",
-            expected=f"one within {_read_limit_s():g} s, or the model in the hub's cache",
+            got=f"silence from {mask_url(constants.ENDPOINT)}",
+            expected=f"a word within {_read_limit_s():g} s, or the model in the hub's cache",
             hint=f"give {MODEL} a local folder, or download it where the hub answers: "
             + join_command(["hf", "download", name])
             + "; then HF_HUB_OFFLINE=1 asks nobody. HF_HUB_ETAG_TIMEOUT=60 waits for a minute",

@@ -25,6 +25,16 @@ MOST_VALUES: Final = 1 << 16
 _MOST_TRIED: Final = 1 << 22
 """The most elements that a result can have that is computed to see how many it has."""
 
+_UNTRIED: Final = (
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    IndexError,
+    ValueError,
+    OverflowError,
+)
+"""What says that a result cannot be had so, such as of values that are nonsense."""
+
 _MOST_FALLBACK_BYTES: Final = 1 << 28
 DEVICE: Final = torch.device("mps", 0)
 _NEEDS_VALUES: Final = ("_local_scalar_dense", "equal", "is_nonzero")
@@ -144,7 +154,8 @@ class Computer:
         """Compute with values where that is cheap.
 
         Where a result may be large, its size is asked first, or found by computing it, which takes
-        less time than asking as long as there is little to compute.
+        less time than asking as long as there is little to compute. What draws numbers is not
+        computed to be thrown away, or later draws would be others.
         """
         if not has_values:
             return self._run(func, args, kwargs, "meta")
@@ -154,9 +165,10 @@ class Computer:
             return self._run(func, args, kwargs, "meta")
         sizes = sorted((each.numel() for each in tensors), reverse=True)[:2]
         most = math.prod(sizes) if tensors else math.inf
-        for where, limit in (("cpu", _MOST_TRIED), ("meta", math.inf)):
+        tried_first = 0 if torch.Tag.nondeterministic_seeded in func.tags else _MOST_TRIED
+        for where, limit in (("cpu", tried_first), ("meta", math.inf)):
             if MOST_VALUES < most <= limit:
-                with contextlib.suppress(NotImplementedError, RuntimeError, TypeError):
+                with contextlib.suppress(*_UNTRIED):
                     tried = self._run(func, args, kwargs, where)
                     is_small = all(each.numel() <= MOST_VALUES for each in _tensors_in(tried[0]))
                     if is_small == (where == "cpu"):

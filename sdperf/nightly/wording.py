@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from sdperf.nightly.deciding import BAD_NIGHTS, BadCase, NightDecision, digest_name
 from sdperf.nightly.night import ALL_CASES, Night
-from sdperf.record.verdict import shorten_case
+from sdperf.record.verdict import shorten_cases
 from sdperf.report.markdown.table import format_markdown_table
 from sdperf.report.markdown.words import format_block
 from sdperf.report.table import Code, Column, Marked, Table
 from sdperf.shell import join_command
 from sdperf.streams import strip_controls
-from sdperf.units import format_names, format_quantity, shorten, shorten_middle
+from sdperf.units import format_names, format_quantity, shorten, shorten_apart
 
 LABEL: Final = "sdperf-nightly"
 _SHORT_COMMIT: Final = 12
@@ -39,7 +39,9 @@ def format_title(bad: Sequence[BadCase]) -> str:
     """Return the issue's title: how many cases, and one of them."""
     cases = format_quantity(len(bad), "case")
     verb = "is" if len(bad) == 1 else "are"
-    names = format_names([shorten(_name(one.name), 60) for one in bad], most=1)
+    names = format_names(
+        [shorten(name, 60) for name in _name_cases([one.name for one in bad]).values()], most=1
+    )
     return strip_controls(f"sdperf: {cases} {verb} worse night after night ({names})")
 
 
@@ -147,10 +149,12 @@ def _hide(value: object) -> str:
 def _tabulate_cases(decision: NightDecision) -> Table:
     columns = tuple(Column(title, is_text=True) for title in ("case", "answer", "since", "what"))
     rows = []
-    for one in decision.bad[:_MOST_ROWS]:
+    listed = decision.bad[:_MOST_ROWS]
+    names = _name_cases([one.name for one in listed])
+    for one in listed:
         if not one.nights:
             why = "not measured any more" if one.name in decision.absent else "not settled any more"
-            rows.append((Code(_name(one.name)), "-", "-", why))
+            rows.append((Code(names[one.name]), "-", "-", why))
             continue
         answer = one.nights[-1].cases[one.name]
         gone = "; not measured any more" if one.name in decision.absent else ""
@@ -158,7 +162,7 @@ def _tabulate_cases(decision: NightDecision) -> Table:
         since = f"{one.nights[0].date or 'unknown'} ({nights})"
         rows.append(
             (
-                Code(_name(one.name)),
+                Code(names[one.name]),
                 answer.outcome,
                 since,
                 f"{shorten(answer.reason, _LONGEST_REASON)}{gone}",
@@ -243,7 +247,7 @@ def _tabulate_nights(nights: Sequence[Night]) -> Table:
         if night.open is not None:
             answer = f"says nothing: {shorten(night.open, 200)}"
         else:
-            names = format_names([_name(one) for one in bad])
+            names = format_names(list(_name_cases(bad).values()))
             answer = f"{format_quantity(len(bad), 'case')} worse: {names}" if bad else "none worse"
             if night.left_out:
                 answer += f"; {format_quantity(night.left_out, 'case')} left out of its file"
@@ -257,8 +261,11 @@ def _count_more(number: int, shown: int, noun: str) -> Iterator[str]:
         yield f"... and {format_quantity(number - shown, noun)} more."
 
 
-def _name(case: str) -> str:
-    return case if case == ALL_CASES else shorten_middle(shorten_case(case), _LONGEST_NAME)
+def _name_cases(cases: Sequence[str]) -> dict[str, str]:
+    """Return short names by id, of which no two are equal; `ALL_CASES` keeps its own."""
+    short = shorten_cases(case for case in cases if case != ALL_CASES)
+    names = dict(zip(short, shorten_apart([*short.values()], _LONGEST_NAME), strict=True))
+    return {case: names.get(case, case) for case in cases}
 
 
 def _name_run(night: Night) -> str:

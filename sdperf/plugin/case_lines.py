@@ -9,7 +9,7 @@ import pytest
 
 from sdperf.plugin.live.time_left import TimeLeft
 from sdperf.plugin.progress import LiveLine
-from sdperf.record.verdict import shorten_case
+from sdperf.record.verdict import shorten_cases
 
 VERDICT_MARK: Final = "sdperf_verdict"
 """Attribute of a report that replaces an earlier one: the case's outcome."""
@@ -33,6 +33,7 @@ class CaseLines:
         self._line = line
         self._reporter = reporter
         self._numbers = {node_id: number for number, node_id in enumerate(ids, 1)}
+        self._names = shorten_cases(ids)
         self._last_id = last_id
         self._left = TimeLeft(tuple(ids))
         self._now: tuple[str, float] = ("", 0.0)
@@ -60,7 +61,7 @@ class CaseLines:
         finally:
             end = self._line.take_end()
             if end is not None and not self._is_verbose:  # interrupted: pytest reports nothing
-                self._line.show_case(shorten_case(node_id), end, "")
+                self._line.show_case(self._names[node_id], end, "")
             self._reporter.showfspath = shown
             self._line.place = ""
             self._left.note(node_id, self._line.clock() - began_s)
@@ -95,7 +96,7 @@ class CaseLines:
         self._shown[report.nodeid] = text or ""
         where = "" if report.when == "call" else f" at {report.when}"
         self._line.show_case(
-            shorten_case(report.nodeid),
+            self._names[report.nodeid],
             text or f"{report.outcome}{where}",
             _COLOURS.get(report.outcome, ""),
             is_last=report.nodeid == self._last_id and verdict is None and report.when == "call",

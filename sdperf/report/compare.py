@@ -73,7 +73,7 @@ def describe_absent(comparison: SavedComparison) -> str | None:
     A saved run does not tell whether somebody left them out on purpose: ``--strict`` fails them.
     """
     names = [one.verdict.case for one in comparison.cases if one.is_absent]
-    absent = [name.rpartition("::")[2] for name in names]
+    absent = list(shorten_cases(names, lambda name: name.rpartition("::")[2]).values())
     if not absent:
         return None
     were = "was" if len(absent) == 1 else "were"

@@ -44,6 +44,7 @@ from sdperf.run.quality.questions import Question
 from sdperf.run.stock import Stock
 from sdperf.run.worker.renewal import can_load_in_place, load_in_place
 from sdperf.settings import TIMEOUT
+from sdperf.waiting import multiply_limit
 
 T = TypeVar("T")
 
@@ -221,7 +222,7 @@ class WorkerPool:
                 for slot, host in enumerate(hosts, start=len(self._workers))
             ]
             with self.ledger.spend("process starts"), self._ended_on_error(hosts, loading=True):
-                limit_s = 10 * self.timeout_s
+                limit_s = multiply_limit(self.timeout_s, 10)
                 wait(loads, timeout=limit_s)
                 reports = [
                     _outcome(host, load, limit_s, "loading the model")
@@ -278,7 +279,7 @@ class WorkerPool:
                 one.host.executor.submit(worker.run_round, request)
                 for one, request in zip(workers, requests, strict=True)
             ]
-            limit_s = self.timeout_s * max(len(request.images) for request in requests)
+            limit_s = multiply_limit(self.timeout_s, max(len(one.images) for one in requests))
             wait(futures, timeout=limit_s)
             results = tuple(
                 _outcome(one.host, future, limit_s, "a generation")
@@ -344,7 +345,7 @@ class WorkerPool:
             WorkerError: The worker died or outlived the time limit.
         """
         first = self._workers[0]
-        limit_s = self.timeout_s * max(1, len(question.images))
+        limit_s = multiply_limit(self.timeout_s, max(1, len(question.images)))
         with self._ended_on_error([first.host]):
             future: Future[T] = first.host.executor.submit(worker.ask, question)
             wait([future], timeout=limit_s)

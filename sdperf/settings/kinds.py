@@ -26,7 +26,7 @@ MOST_COUNTED: Final = 1_000_000
 """The largest number of rounds or images that a setting accepts."""
 
 MOST_SECONDS: Final = 10_000 * 3600
-"""The longest duration that a setting accepts; a thread can wait ten times as long."""
+"""The longest duration that a setting accepts; `sdperf.waiting` cuts many times as much."""
 
 MOST_CHARACTERS: Final = 4096
 """The most characters of a setting's text; no path of a system is longer."""
@@ -100,7 +100,7 @@ def duration(*, takes_zero: bool = False) -> Kind[float]:
     """Return the kind of durations, in seconds: without a unit they are typed in seconds."""
 
     def find(text: str) -> float | None:
-        found = re.fullmatch(rf"({_DIGITS}(?:[eE][+-]?[0-9]{{1,2}})?)\s*([smh]?)", text, re.ASCII)
+        found = re.fullmatch(rf"({_DIGITS}(?:[eE][+-]?[0-9]{{1,3}})?)\s*([smh]?)", text, re.ASCII)
         value = None if found is None else float(found[1]) * _SECONDS[found[2] or "s"]
         is_fit = value is not None and value <= MOST_SECONDS and (takes_zero or value > 0)
         return value if is_fit else None
@@ -234,13 +234,15 @@ def format_number(value: float) -> str:
 def format_duration(duration_s: float) -> str:
     """Write a duration in the largest unit of which it is a whole number, else in seconds.
 
-    >>> format_duration(5400), format_duration(7200), format_duration(2.5), format_duration(0)
-    ('90m', '2h', '2.5s', '0s')
+    >>> format_duration(5400), format_duration(7200), format_duration(2.5), format_duration(1e-12)
+    ('90m', '2h', '2.5s', '1e-12s')
     """
     for unit in ("h", "m"):
         if duration_s and not duration_s % _SECONDS[unit]:
             return f"{duration_s / _SECONDS[unit]:.0f}{unit}"
-    return f"{format_number(duration_s)}s"
+    plain = format_number(duration_s)
+    is_exact = math.isclose(float(plain), duration_s, rel_tol=1e-10)
+    return f"{plain if is_exact else format(duration_s, '.12g')}s"
 
 
 PIXELS: Final = _make(

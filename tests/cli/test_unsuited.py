@@ -1,5 +1,7 @@
 """An optimisation that was named and cannot run ends a command before it installs or loads."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from sdperf.cli import main
@@ -36,12 +38,34 @@ def test_what_the_models_network_cannot_have_is_refused_first(command, capsys):
     assert f"taylorseer_cache {UNET}" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("command", [("sweep", "--commits", "a..b"), ("bisect", "a", "b")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "--commits", "a..b", "--set"),
+        ("bisect", "a", "b", "--set"),
+        ("tune", "--default"),
+    ],
+    ids=" ".join,
+)
 def test_what_the_named_device_cannot_run_is_refused_first(command, capsys):
-    status = main([*command, "--set", "optimisations=loop_graph", "--device", "cpu"])
+    status = main([*command, "optimisations=loop_graph", "--device", "cpu"])
     assert status == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "loop_graph cannot be used on cpu: it is a feature of CUDA devices" in said
+
+
+def test_what_the_device_of_a_study_cannot_run_is_refused_before_its_model_is_fetched(
+    monkeypatch, capsys
+):
+    stored = SimpleNamespace(
+        workload=SimpleNamespace(model="embedded"), subject=None, device_kind="cpu"
+    )
+    known = SimpleNamespace(question=stored)
+    monkeypatch.setattr("sdperf.tune.study.opening.find_study", lambda *_: known)
+    picture = SimpleNamespace(picture=None, pipeline_class=None, files=None)
+    monkeypatch.setattr("sdperf.tune.question.asking.choose_for_study", lambda *_, **__: picture)
+    assert main(["tune", "--default", "optimisations=loop_graph"]) == 2
+    assert "loop_graph cannot be used on cpu" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_index_is_looked_at_only_where_the_answer_depends_on_it(monkeypatch, capsys):

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -369,7 +370,10 @@ class FakeHub:
     def __init__(self, source, cache, monkeypatch):
         self.source, self.cache = source, cache
         self.asked, self.files, self.limits_s = [], [], []
-        self.failure = None
+        self.failure, self.endpoint = None, "http://hub"
+        self.patience_s = []
+        monkeypatch.setattr(finding, "_SILENT", set())
+        monkeypatch.setattr(finding, "_TOLD", set())
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: self)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.hf_hub_download)
         monkeypatch.setattr(huggingface_hub, "snapshot_download", self.snapshot_download)
@@ -385,11 +389,12 @@ class FakeHub:
 
     def hf_hub_download(self, name, file, *, etag_timeout=10, local_files_only=False):
         self.files.append((file, local_files_only))
+        self.patience_s.append(etag_timeout)
         if local_files_only and not self.cache.exists():
             raise errors.LocalEntryNotFoundError("nothing cached")
         return str((self.cache if local_files_only else self.source) / file)
 
-    def snapshot_download(self, name, *, allow_patterns, local_files_only=False):
+    def snapshot_download(self, name, *, allow_patterns, etag_timeout=10, local_files_only=False):
         self.asked.append((tuple(allow_patterns), local_files_only))
         if local_files_only:
             if not self.cache.exists():
@@ -516,6 +521,8 @@ def silent_hub(tmp_path, monkeypatch):
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 0)
         monkeypatch.setattr(finding, "_HUB_LIMIT_S", 0.05)
+        monkeypatch.setattr(finding, "_SILENT", set())
+        monkeypatch.setattr(finding, "_TOLD", set())
         yield
 
 
@@ -534,7 +541,7 @@ def test_a_hub_that_never_answers_is_asked_once_and_not_downloaded_from(
     with pytest.raises(ModelError, match="the hub does not answer in time") as told:
         find("someone/some-model")
     assert downloads == [True]
-    assert told.value.expected == "one within 0.05 s, or the model in the hub's cache"
+    assert told.value.expected == "a word within 0.05 s, or the model in the hub's cache"
     for word in ("--sd-model a local folder", "hf download someone/some-model", "HF_HUB_OFFLINE=1"):
         assert word in told.value.hint
 
@@ -545,6 +552,58 @@ def test_a_slow_hub_falls_back_to_the_cache(hub):
     assert find_index("someone/some-model") == hub.cache / "model_index.json"
     assert hub.files == [("model_index.json", True)]
     assert resolve_model("someone/some-model").folder == hub.cache
+
+
+def test_a_silent_hub_is_waited_for_once_and_the_cache_is_told_once(hub, capsys):
+    shutil.copytree(hub.source, hub.cache)
+    hub.failure, asked = ReadTimeout("15 s"), []
+    hub.model_info = lambda *_arguments, **_named: asked.append(1) or hub_fails(hub)
+    for find in (find_index, resolve_model, find_index):
+        find("someone/some-model")
+    assert asked == [1]
+    assert capsys.readouterr().err == (
+        "sdperf: the model 'someone/some-model' comes from the hub's cache: http://hub did not "
+        "answer within 15 s\n"
+    )
+    hub.endpoint = "http://another"
+    find_index("someone/some-model")
+    assert asked == [1, 1]
+
+
+def hub_fails(hub):
+    raise hub.failure
+
+
+def test_only_the_client_has_a_limit_so_that_a_slow_hub_that_speaks_is_not_given_up(hub):
+    """The client's limit holds for each wait for bytes; one for the whole needs another thread."""
+    threads, answer = [], hub.model_info
+
+    def model_info(name, timeout):
+        threads.append(threading.current_thread())
+        return answer(name, timeout)
+
+    hub.model_info = model_info
+    find_index("someone/some-model")
+    resolve_model("someone/some-model")
+    assert threads == [threading.current_thread()] * 2
+    assert hub.limits_s == [15.0, 15.0]
+
+
+def test_a_download_waits_as_long_for_the_hub_as_the_question(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_ETAG_TIMEOUT", 40)
+    find_index("someone/some-model")
+    resolve_model("someone/some-model")
+    assert hub.patience_s == [40.0, 40.0]
+
+
+def test_a_download_that_the_hub_left_alone_is_not_called_offline(hub, monkeypatch):
+    def download(*_arguments, **_named):
+        raise errors.LocalEntryNotFoundError("nothing cached") from ReadTimeout("15 s")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    for find in (find_index, resolve_model):
+        with pytest.raises(ModelError, match="the hub does not answer in time"):
+            find("someone/some-model")
 
 
 def test_a_slow_network_may_ask_for_more_time(hub, monkeypatch):

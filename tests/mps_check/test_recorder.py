@@ -77,6 +77,26 @@ def test_only_small_results_of_small_tensors_have_values(recorder, left, right, 
     assert operators(recorder).count("aten::mul.Tensor") == 1
 
 
+def test_an_index_out_of_range_among_large_results_has_a_shape(recorder):
+    with recorder.listening():
+        table = torch.ones(2, 300, device="mps")
+        chosen = torch.arange(300, device="mps")
+        assert torch.index_select(table, 0, chosen).shape == (300, 300)
+
+
+def test_what_draws_numbers_draws_them_once(recorder):
+    torch.manual_seed(7)
+    torch.normal(torch.zeros(64, 64), torch.ones(64, 64))
+    then = torch.rand(3)
+    torch.manual_seed(7)
+    with recorder.listening():
+        means = torch.zeros(700, 1, device="mps")
+        large = torch.normal(means, torch.ones(1, 700, device="mps"))
+        assert large.behind.is_meta
+        torch.normal(torch.zeros(64, 64, device="mps"), torch.ones(64, 64, device="mps"))
+    assert torch.equal(torch.rand(3), then)
+
+
 def test_writing_in_place_keeps_the_tensor_and_ends_its_being_uninitialised(recorder):
     with recorder.listening():
         fresh = torch.empty(2, 2, device="mps")

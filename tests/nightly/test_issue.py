@@ -14,7 +14,7 @@ from sdperf.errors import ConfigurationError
 from sdperf.nightly.__main__ import main
 from sdperf.nightly.deciding import BadCase, NightDecision, digest_name
 from sdperf.nightly.github import LARGEST_ANSWER_BYTES, make_github
-from sdperf.nightly.night import Night, NightAnswer, format_night
+from sdperf.nightly.night import ALL_CASES, Night, NightAnswer, format_night
 from sdperf.nightly.wording import (
     format_body,
     format_title,
@@ -23,6 +23,7 @@ from sdperf.nightly.wording import (
     read_over,
     suggest_command,
 )
+from sdperf.report.markdown.words import escape_markdown
 from tests.support.github_standin import TOKEN, GitHubStandIn, pack, serve
 
 CASE = "benchmarks/test_latency.py::test_latency[fp32-sync-1w]"
@@ -300,6 +301,22 @@ def make_bad(name=CASE, reason="slow", commits=("a" * 40, "b" * 40), bisect=ASKS
     row = Night({name: NightAnswer("SLOWER", reason, bisect)}, commit=commits[1], date="2026-11-02")
     good = Night({name: NightAnswer("PASS")}, commit=commits[0], date="2026-11-01")
     return BadCase(name, (row,) * 3, good)
+
+
+def test_no_two_cases_of_the_issue_have_one_name():
+    names = [f"benchmarks/{file}.py::test_speed[fp32-sync-1w]" for file in ("a", "b")]
+    long = [f"x.py::test_{'y' * 90}{middle}{'z' * 90}" for middle in "12"]
+    bad = [make_bad(name, "slow") for name in (*names, *long, ALL_CASES)]
+    row = Night(
+        {name: NightAnswer("SLOWER", "slow") for name in names}, commit="c" * 40, date="2026-11-02"
+    )
+    body = format_body(NightDecision("open", "", tuple(bad)), [row])
+    shown = [line.split("`")[1] for line in body.splitlines() if line.startswith("| `")]
+    assert shown[:2] == ["a.py::test_speed[fp32-sync-1w]", "b.py::test_speed[fp32-sync-1w]"]
+    assert shown[4] == ALL_CASES
+    assert len(set(shown)) == 5
+    assert max(map(len, shown)) <= 100
+    assert f"2 cases worse: {escape_markdown(', '.join(shown[:2]))}" in body
 
 
 def test_what_a_file_brings_stands_for_itself_in_the_issue():

@@ -56,8 +56,8 @@ def test_a_budget_takes_fewer_rounds_first_and_then_the_most_telling_cases(bench
     said = words(done)
     assert "2 of the 3 cases that are left, 3 rounds of one image each; left out unless" in said
     assert "unless time remains: 1 of async" in said
-    assert "left out to end in 40 min 00 s (--sd-budget)" in said
-    assert "--sd-budget 40 min 00 s: 3 rounds of the first case" in said
+    assert "left out to end in 40m (--sd-budget)" in said
+    assert "--sd-budget 40m: 3 rounds of the first case" in said
     assert sum(slow.spent_s) <= 40 * 60
     assert read_rounds(pytester) == {
         "test_latency[fp32-sync-1w]": 3,  # its first image tells what the others take
@@ -75,7 +75,7 @@ def test_a_budget_that_all_fits_into_changes_nothing(bench, slow, pytester):
 
 def test_a_budget_that_not_even_the_first_case_fits_into_says_so(bench, slow, pytester):
     said = words(bench(spawned=True, rounds=5, workers="1", mode="sync,async", budget="6m"))
-    assert "--sd-budget 6 min 00 s: the first case alone takes 18 min 20 s in 3 rounds, " in said
+    assert "--sd-budget 6m: the first case alone takes 18 min 20 s in 3 rounds, " in said
     assert "and there are 2 min 40 s left" in said
     assert read_rounds(pytester) == {"test_latency[fp32-sync-1w]": 3}
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sdperf.plugin.case_lines import CaseLines
 from sdperf.plugin.progress import LINE_WIDTH, LiveLine
 
 OWN = "def test_one(): pass\ndef test_two(): pass\ndef test_three(): pass\n"
@@ -212,6 +213,18 @@ def test_what_pytest_has_written_of_a_test_comes_back_when_the_live_line_goes(te
     line.end_case("done")
     assert terminal.screen.rows[1:] == ["test_bench.py::test_latency[fp32-sync-1w] "]
     assert terminal.width_of_current_line == len(terminal.currentfspath)
+
+
+def test_no_two_cases_have_the_same_line():
+    shown, ids = [], ["b/one.py::test_speed[1w]", "b/two.py::test_speed[1w]"]
+    line = LiveLine(None)
+    line.show_case = lambda name, *_arguments, **_named: shown.append(name)
+    lines = CaseLines(line, SimpleNamespace(showlongtestinfo=False), ids, ids[-1])
+    for node_id in ids:
+        lines.pytest_runtest_logreport(
+            pytest.TestReport(node_id, ("", 0, ""), {}, "failed", None, "call")
+        )
+    assert shown == ["one.py::test_speed[1w]", "two.py::test_speed[1w]"]
 
 
 def test_a_result_of_an_earlier_process_took_no_time():

@@ -3,6 +3,7 @@
 Two tests spawn theirs; the others fork them, which differs in what it costs.
 """
 
+import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import psutil
@@ -264,6 +266,24 @@ def test_a_hanging_generation_hits_its_limit_and_its_worker_is_ended(
         pool.run_round([request()])
     wait_until_gone(worker.report.pid)
     assert not psutil.pid_exists(worker.report.pid)
+
+
+@FORKED
+def test_the_longest_limit_times_many_images_is_no_longer_than_a_thread_can_wait(
+    pool, spec, monkeypatch
+):
+    pool.acquire(spec, 1)
+    monkeypatch.setattr(pool, "timeout_s", 1e9)
+    monkeypatch.setattr(threading, "TIMEOUT_MAX", 2e9)
+    waited, wait = [], concurrent.futures.wait
+
+    def note(futures, timeout):
+        waited.append(timeout)
+        return wait(futures, 60)
+
+    monkeypatch.setattr("sdperf.run.pool.wait", note)
+    pool.run_round([request(count=3)])
+    assert waited == [2e9]
 
 
 @FORKED

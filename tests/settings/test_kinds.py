@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdperf.settings import (
@@ -104,6 +104,16 @@ def test_what_is_written_is_read_back(steps, scale):
     assert SIZE.parse(SIZE.format(size)) == size
     assert kinds.DURATION.parse(kinds.DURATION.format(steps / 8)) == steps / 8
     assert kinds.SHARE.parse(kinds.SHARE.format(steps / 10_000)) == pytest.approx(steps / 10_000)
+
+
+@given(st.floats(0, kinds.MOST_SECONDS, exclude_min=True))
+@example(5e-324)
+@example(1e-12)
+@example(1.23456789012e-5)
+@example(kinds.DURATION.parse(".18m"))
+def test_a_duration_that_is_told_can_be_typed_and_is_the_same(duration_s):
+    told = kinds.format_duration(duration_s)
+    assert math.isclose(kinds.DURATION.parse(told), duration_s, rel_tol=1e-9)
 
 
 def test_every_option_that_takes_a_duration_takes_seconds_without_a_unit_and_with_one():

@@ -126,10 +126,11 @@ def search(arguments: argparse.Namespace) -> StudySummary:
         model, read_picture_asked(arguments), stored, is_subject=subject is not None
     )
     asked = read_asked(arguments, picture.picture)
-    refuse_unsuited_names(list_named_optimisations(asked), model, subject)
+    device = arguments.device or ("auto" if stored is None else stored.device_kind)
+    refuse_unsuited_names(list_named_optimisations(asked), model, subject, device)
     rig = LiveRig(
         resolve_model(model, pipeline_class=picture.pipeline_class),
-        device=arguments.device or ("auto" if stored is None else stored.device_kind),
+        device=device,
         subject=subject,
         cpu_threads=count_cpu_threads(),
         pool=WorkerPool(timeout_s=arguments.timeout),

@@ -24,6 +24,7 @@ import psutil
 
 from sdperf.errors import EngineError
 from sdperf.streams import strip_controls
+from sdperf.waiting import LONGEST_SELECT_S
 
 EXIT_WAIT_S: Final = 10.0
 """Seconds that a program has to end itself after ``stop``."""
@@ -228,7 +229,7 @@ class ProgramProcess:
                     selector.register(self._stdout.fileno(), selectors.EVENT_READ)
                 except ValueError as error:  # closed
                     raise GoneError from error
-                ready = [key for key, _ in selector.select(max(0.0, deadline_s - time.monotonic()))]
+                ready = [key for key, _ in selector.select(_left_s(deadline_s))]
             if room in ready:
                 return
             if not ready:
@@ -243,8 +244,13 @@ class ProgramProcess:
                 selector.register(pipe.fileno(), event)
             except ValueError as error:  # closed
                 raise GoneError from error
-            if not selector.select(max(0.0, deadline_s - time.monotonic())):
+            if not selector.select(_left_s(deadline_s)):
                 raise LateError
+
+
+def _left_s(deadline_s: float) -> float:
+    """Return how long to wait for a pipe; no program is waited for longer than 23 days."""
+    return min(max(0.0, deadline_s - time.monotonic()), LONGEST_SELECT_S)
 
 
 class LastWords:

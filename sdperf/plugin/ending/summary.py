@@ -12,7 +12,7 @@ import pytest
 from sdperf.judging.settling import name_baselines
 from sdperf.plugin.exit_status import EXIT_VOID
 from sdperf.record.execution import find_program
-from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case
+from sdperf.record.verdict import EVIDENCE_PATH, Outcome, shorten_case, shorten_cases
 from sdperf.report.contradictions import format_contradictions
 from sdperf.report.text.lines import Line, colour_of
 from sdperf.report.text.session.cases import (
@@ -129,7 +129,8 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
     lines = []
     absent = outcome.comparison.list_absent(live.log.reports)
     if absent:
-        shown = format_names([name.rpartition("::")[2] for name in absent])
+        short = shorten_cases(absent, lambda name: name.rpartition("::")[2])
+        shown = format_names(list(short.values()))
         lines.append(f"in the baseline, but not run now: {shown}")
     if any(row.verdict.outcome is Outcome.FASTER for row in outcome.rows):
         step = name_baselines("sdperf baseline accept --reason TEXT", live.typed)
@@ -156,7 +157,7 @@ def list_closing_lines(live: LiveSession, outcome: SessionOutcome) -> list[str]:
 
 def _describe_repeated(repeated: Counter[str]) -> str:
     """Say where the last run of a case counts that was run again after it had failed."""
-    shown = format_names([shorten_case(node_id) for node_id in repeated])
+    shown = format_names([*shorten_cases(repeated).values()])
     cases = format_quantity(len(repeated), "case")
     runs = format_quantity(repeated.total() + len(repeated), "run")
     return (
@@ -184,7 +185,7 @@ def _describe_interruption(live: LiveSession, outcome: SessionOutcome) -> str:
         )
     if not left:
         return "interrupted: this is the verdict so far"
-    shown = ", ".join(map(shorten_case, left[:3]))
+    shown = ", ".join([*shorten_cases(left).values()][:3])
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     cases = format_quantity(len(left), "case")
     return (

@@ -22,6 +22,7 @@ from sdperf.plugin.live.cost import (
 )
 from sdperf.record.workload import TORCH
 from sdperf.settings import BUDGET
+from sdperf.settings.kinds import format_duration
 from sdperf.units import format_quantity, format_seconds
 
 if TYPE_CHECKING:
@@ -144,13 +145,13 @@ class SessionBudget:
         self.rounds = self.suites.settings.rounds
         if takes_s > left_s:
             self.suites.live_line.tell(
-                f"{BUDGET} {format_seconds(budget_s)}: the first case alone takes "
+                f"{BUDGET} {format_duration(budget_s)}: the first case alone takes "
                 f"{format_seconds(takes_s)} in {format_quantity(rounds, 'round')}, and "
                 + (f"there are {format_seconds(left_s)} left" if left_s > 0 else "none is left")
             )
         elif rounds < self.rounds:
             self.suites.live_line.tell(
-                f"{BUDGET} {format_seconds(budget_s)}: {format_quantity(rounds, 'round')} of "
+                f"{BUDGET} {format_duration(budget_s)}: {format_quantity(rounds, 'round')} of "
                 "the first case"
             )
         return rounds
@@ -184,7 +185,7 @@ class SessionBudget:
         self.suites.plan_references([one for one in left if one.node_id in chosen])
         if not self._has_chosen:
             self._has_chosen = True
-            self._tell_choice(left, chosen)
+            self._tell_choice(left, chosen, budget_s)
         if node_id in chosen:
             self._recorded |= {
                 (one.variant.precision, one.variant.engine)
@@ -192,7 +193,7 @@ class SessionBudget:
                 if one.node_id == node_id and one.wants_recording()
             }
             return None
-        return f"left out to end in {format_seconds(budget_s)} ({BUDGET})"
+        return f"left out to end in {format_duration(budget_s)} ({BUDGET})"
 
     def _left_s(self, budget_s: float) -> float:
         return budget_s - (self.clock() - self._started_s)
@@ -230,15 +231,17 @@ class SessionBudget:
         )
         return choose_cases(self._price(left), left_s, self._workers, price)
 
-    def _tell_choice(self, left: list[ExpectedWork], chosen: frozenset[str]) -> None:
+    def _tell_choice(
+        self, left: list[ExpectedWork], chosen: frozenset[str], budget_s: float
+    ) -> None:
         out = [one for one in left if one.node_id not in chosen]
-        budget_s = self.suites.settings.budget_s
         fewer = self.rounds < self.suites.settings.rounds
         rounds = f", {format_quantity(self.rounds, 'round')} of one image each" if fewer else ""
         words = f"; left out unless time remains: {describe_left_out(out)}" if out else ""
+        cases = "1 case that is" if len(left) == 1 else f"{len(left)} cases that are"
         self.suites.live_line.tell(
-            f"{BUDGET} {format_seconds(budget_s)}: {len(chosen)} of the {len(left)} cases that are "
-            f"left{rounds}{words}"
+            f"{BUDGET} {format_duration(budget_s)}: {len(chosen)} of the {cases} left"
+            f"{rounds}{words}"
         )
 
     def _price(self, tests: list[ExpectedWork]) -> list[Priced]:

@@ -12,7 +12,7 @@ from sdperf.judging.machine import ReportedRun
 from sdperf.judging.trend.causes import Cause, TrendChange
 from sdperf.judging.trend.changes import Trend
 from sdperf.judging.trend.points import TrendPoint, flatten_environment
-from sdperf.record.verdict import shorten_case
+from sdperf.record.verdict import shorten_cases
 from sdperf.report.figures.drawn import Drawn
 from sdperf.report.figures.palette import light
 from sdperf.report.figures.style import figure_style, new_figure
@@ -90,10 +90,11 @@ def draw_trend(trends: Sequence[Trend]) -> Drawn | None:
     if not chosen:
         return None
     hints: dict[str, str] = {}
+    names = shorten_cases(trend.case for trend in chosen)
     with figure_style():
         figure, axes = new_figure(len(chosen), 1, 0.5 + 1.45 * len(chosen))
         for number, (ax, trend) in enumerate(zip(axes, chosen, strict=True)):
-            _draw_series(ax, trend, number, hints)
+            _draw_series(ax, trend, number, names[trend.case], hints)
         axes[-1].set_xlabel("runs, oldest first")
     rows = [_tabulate(trend, change) for trend in trends for change in trend.changes]
     left_out = len(trends) - len(chosen)
@@ -116,7 +117,7 @@ def draw_trend(trends: Sequence[Trend]) -> Drawn | None:
     )
 
 
-def _draw_series(ax: Axes, trend: Trend, number: int, hints: dict[str, str]) -> None:
+def _draw_series(ax: Axes, trend: Trend, number: int, name: str, hints: dict[str, str]) -> None:
     first = next((level for level in trend.levels if math.isfinite(level)), 0.0)
     scale = _percent if trend.metric.is_ratio else _plain
     places = range(len(trend.points))
@@ -148,7 +149,6 @@ def _draw_series(ax: Axes, trend: Trend, number: int, hints: dict[str, str]) -> 
             fontsize=6.5,
             color=light("violet"),
         )
-    name = shorten_case(trend.case)
     ax.set_title(f"{name}, {'%' if trend.metric.is_ratio else trend.metric.name}", fontsize=8.5)
     ax.set_xlim(-0.8, len(trend.points) - 0.2)
     ax.locator_params(axis="x", integer=True)

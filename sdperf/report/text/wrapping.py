@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 import shutil
 import textwrap
@@ -82,13 +83,14 @@ def wrap_text(text: str, width: int = WIDTH, **options: Any) -> list[str]:
         return _LONG * max(room, 1)
 
     def mark_prose(prose: str) -> str:
-        return _COMMAND.sub(
-            lambda found: mark(
-                _WORD.findall(found.group()),
-                _count_hanging(prose[: found.start()], prose[found.end() :]),
-            ),
-            prose,
-        )
+        spaces = [-1, *(found.start() for found in re.finditer(r"\s", prose)), len(prose)]
+
+        def mark_found(found: re.Match[str]) -> str:
+            before = found.start() - 1 - spaces[bisect.bisect_left(spaces, found.start()) - 1]
+            after = spaces[bisect.bisect_left(spaces, found.end())] - found.end()
+            return mark(_WORD.findall(found.group()), before + after)
+
+        return _COMMAND.sub(mark_found, prose)
 
     commands = {" ".join(words): words for words in list_commands(text)}
     cleaned = re.sub(f"[{_FIXED}{_SPLIT}{_LONG}]", "?", text)

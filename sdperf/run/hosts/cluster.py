@@ -388,6 +388,8 @@ def _name_cause(url: str, error: BaseException) -> str:
         socket.create_connection((host.strip("[]"), int(port)), _PROBE_S).close()
     except OSError as refused:
         return refused.strerror or str(refused)
+    except UnicodeError:  # an empty label, or one of more than 63 letters
+        return "no name of a machine has this form"
     return f"what takes the connection answers as no scheduler does ({type(error).__name__})"
 
 

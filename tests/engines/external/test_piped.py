@@ -24,6 +24,7 @@ from sdperf.engines.external.program import LoadRequest
 from sdperf.engines.external.protocol import GivenPicture
 from sdperf.errors import EngineError, GenerationError, WorkerError
 from sdperf.record.workload import ImageRequest, Workload
+from sdperf.settings import kinds
 from tests.support import external_toy
 
 TOY = Path(external_toy.__file__)
@@ -261,6 +262,17 @@ def test_who_keeps_standard_error_open_is_not_waited_for(tmp_path, monkeypatch):
         assert not killing.is_alive()
     finally:
         os.close(writer)
+
+
+def test_a_program_may_take_longer_than_a_selector_can_wait():
+    """A load has ten times the limit, and a selector takes milliseconds of 31 bits."""
+    process = ProgramProcess(["cat"])
+    try:
+        deadline_s = time.monotonic() + 10 * kinds.MOST_SECONDS
+        process.write(b"word\n", deadline_s, most_bytes=2**20)
+        assert process.read_line(2**20, deadline_s) == b"word\n"
+    finally:
+        process.kill()
 
 
 def test_what_a_program_prints_while_it_is_asked_has_a_limit():

@@ -175,6 +175,24 @@ def test_a_case_that_is_uglier_and_slower_tells_both():
     assert "**DEGRADED**: worst tile SSIM 0.44; **SLOWER**: " in row
 
 
+def test_cases_that_were_not_run_are_named_so_that_they_differ():
+    bases, head = make_sessions(cases=3)
+    names = {f"test_{number}": f"b/{number}.py::test_speed[1w]" for number in range(2)}
+    bases = [
+        dataclasses.replace(
+            one,
+            cases={
+                names.get(key, key): dataclasses.replace(case, name=names.get(key, key))
+                for key, case in one.cases.items()
+            },
+        )
+        for one in bases
+    ]
+    comparison = compare_sessions(bases, without(without(head, "test_0"), "test_1"))
+    text = " ".join(line.text for line in format_comparison_table(comparison))
+    assert "0.py::test_speed[1w], 1.py::test_speed[1w]" in text
+
+
 def test_cases_that_were_not_run_share_a_line_and_are_not_judged_one_by_one():
     bases, head = make_sessions()
     for number in range(3, 20):

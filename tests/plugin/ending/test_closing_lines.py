@@ -1,3 +1,4 @@
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -7,8 +8,8 @@ from sdperf.plugin.ending.summary import list_closing_lines
 JUDGED = "plausibility (answers from memory, more than the device's peak)"
 
 
-def close(measurement, **settings):
-    log = SimpleNamespace(reports=(), repeated={})
+def close(measurement, absent=(), repeated=(), **settings):
+    log = SimpleNamespace(reports=(), repeated=Counter(repeated))
     stored = SimpleNamespace(refused_save=None, no_run=None)
     live = SimpleNamespace(
         settings=SimpleNamespace(**{"unwatched": True, "cluster": None} | settings),
@@ -16,7 +17,7 @@ def close(measurement, **settings):
     )  # fmt: skip
     verdict = SimpleNamespace(outcome=None)
     outcome = SimpleNamespace(
-        comparison=SimpleNamespace(list_absent=lambda reports: []),
+        comparison=SimpleNamespace(list_absent=lambda reports: absent),
         rows=[SimpleNamespace(verdict=verdict, measurement=measurement)],
         nothing_ran=None,
         void=None,
@@ -32,3 +33,11 @@ def test_an_unwatched_session_says_what_it_did_not_judge(cluster, why):
 def test_what_was_watched_or_never_measured_needs_no_such_line():
     assert close("measured", unwatched=False) == []
     assert close(None) == []
+
+
+def test_the_cases_of_a_list_differ():
+    names = [f"b/{file}.py::test_speed[1w]" for file in ("one", "two")]
+    absent, repeated = close(None, absent=names, repeated=names)
+    shown = "one.py::test_speed[1w], two.py::test_speed[1w]"
+    assert absent == f"in the baseline, but not run now: {shown}"
+    assert f"({shown})" in repeated

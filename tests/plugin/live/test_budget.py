@@ -85,13 +85,20 @@ def test_the_most_rounds_are_taken_with_which_all_fits(budget_s, rounds):
 def test_less_telling_cases_are_left_out_with_the_reason():
     session = Session([FIRST, TWO, ASYNC], budget_s=5.0)
     session.measure(FIRST)
-    assert session.budget.explain("two") == "left out to end in 5.00 s (--sd-budget)"
+    assert session.budget.explain("two") == "left out to end in 5s (--sd-budget)"
     assert session.budget.explain("async") is None
     (said,) = session.said
     assert said == (
-        "--sd-budget 5.00 s: 1 of the 2 cases that are left, 3 rounds of one image each; "
+        "--sd-budget 5s: 1 of the 2 cases that are left, 3 rounds of one image each; "
         "left out unless time remains: 1 of several workers"
     )
+
+
+def test_the_budget_is_told_as_it_is_typed_and_one_case_is_one():
+    session = Session([FIRST, TWO], budget_s=2400.0)
+    session.measure(FIRST)
+    session.budget.explain("two")
+    assert session.said == ["--sd-budget 40m: 1 of the 1 case that is left"]
 
 
 def test_what_time_remains_is_looked_at_before_each_case():
@@ -211,8 +218,8 @@ def test_the_first_case_takes_as_many_rounds_as_fit_by_its_first_image(budget_s,
     session = Session([FIRST, ASYNC], budget_s=budget_s)
     assert session.budget.is_first
     assert bound(session, 1.0) == rounds
-    words = f"--sd-budget {budget_s:.2f} s: {rounds} rounds of the first case"
-    assert session.said == ([] if rounds == 5 else [words.replace("20.00", "20.0")])
+    words = f"--sd-budget {budget_s:.0f}s: {rounds} rounds of the first case"
+    assert session.said == ([] if rounds == 5 else [words])
     session.measure(FIRST)
     assert not session.budget.is_first
     assert session.budget.rounds == 5, "what is left is shared out by what the case took"
@@ -222,8 +229,7 @@ def test_a_first_case_longer_than_the_budget_is_said():
     session = Session([FIRST, ASYNC], budget_s=10.0, rounds=30)
     assert bound(session, 1.0) == 30
     assert session.said == [
-        "--sd-budget 10.0 s: the first case alone takes 30.0 s in 30 rounds, and there are 10.0 s "
-        "left"
+        "--sd-budget 10s: the first case alone takes 30.0 s in 30 rounds, and there are 10.0 s left"
     ]
 
 

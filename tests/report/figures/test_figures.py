@@ -270,6 +270,13 @@ def test_noise_has_no_step():
     assert draw_trend(trends).table.rows[0][1] == "no change of level"
 
 
+def test_no_two_series_of_a_trend_have_one_title():
+    series = {f"b/{file}.py::test_speed[1w]": make_series(25) for file in ("one", "two")}
+    trends = analyse_machine(series, "m", METRICS["seconds"], 400)
+    titles = [text for text in texts(draw_trend(trends).figure) if "speed[1w]" in text]
+    assert sorted(titles) == [f"{file}.py::test_speed[1w], %" for file in ("one", "two")]
+
+
 def test_saved_runs_make_a_trend_where_there_are_enough():
     runs = []
     for number in range(6):

@@ -1,12 +1,15 @@
 """A command that is printed can be copied: it stays on one line, or is continued like a shell's."""
 
+import re
 import shlex
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sdperf.report.text import wrapping
 from sdperf.report.text.lines import wrap_line
 from sdperf.report.text.wrapping import WIDTH, wrap_text
 from sdperf.shell import join_command, join_step
@@ -119,6 +122,22 @@ def test_a_command_that_is_copied_has_its_very_words(arguments, before, width):
     assert read.stdout == said
     longest = max(len(word) for word in join_command(["pytest", *arguments]).commands[0])
     assert max(map(len, lines)) <= max(width, longest + len("     \\"))
+
+
+def test_what_hangs_on_to_many_commands_is_counted_in_linear_time(monkeypatch):
+    """Each command once had the whole text before and behind it split anew."""
+    text, split = "sdperf ab HEAD' " * 300, re.split
+    seen = []
+
+    def count(pattern, whole, *arguments, **named):
+        seen.append(len(whole))
+        return split(pattern, whole, *arguments, **named)
+
+    monkeypatch.setattr(wrapping, "re", SimpleNamespace(**{**vars(re), "split": count}))
+    lines = wrap_text(text)
+    assert sum(seen) <= len(text)
+    assert " ".join(lines) == text.strip()
+    assert max(map(len, lines)) <= 100
 
 
 def test_words_behind_a_known_command_do_not_continue_it():

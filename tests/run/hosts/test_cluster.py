@@ -206,6 +206,13 @@ def test_no_scheduler_is_one_message():
     assert "dask scheduler" in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_what_cannot_be_the_name_of_a_machine_is_one_message(host):
+    with pytest.raises(ConfigurationError, match="no Dask scheduler answers") as caught:
+        Cluster(f"tcp://{host}:8786", connect_s=0.1)
+    assert f"tcp://{host}:8786: no name of a machine has this form" in str(caught.value)
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9, None])
 def test_what_is_no_scheduler_is_one_message_and_nobody_says_goodbye_to_it(answer, monkeypatch):
     made, begin = [], distributed.Client.__init__
