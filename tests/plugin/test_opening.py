@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sdperf import outputs
 from sdperf.errors import ConfigurationError
@@ -301,12 +302,13 @@ def test_a_subject_that_cannot_be_found_is_one_message_before_anything_starts(
 
 
 def test_a_device_that_torch_does_not_see_is_refused_before_anything_starts(bench, script):
-    refused = bench("-W", "error", device="cuda")
+    absent = "cuda" if torch.backends.mps.is_available() else "mps"
+    refused = bench("-W", "error", device=absent)
     assert refused.ret == 4
-    refused.stderr.fnmatch_lines(["ERROR: torch * sees no cuda device here; got: *--sd-device cu*"])
+    refused.stderr.fnmatch_lines([f"ERROR: torch * sees no {absent} device here; got: *"])
     assert script.rounds == 0
     assert "BROKEN" not in refused.stdout.str()
-    assert bench(device="cuda", subject="nowhere:make").ret == 4, "both are looked at"
+    assert bench(device=absent, subject="nowhere:make").ret == 4, "both are looked at"
 
 
 def test_a_cache_that_the_network_cannot_have_is_refused_before_it_is_loaded(bench, script):

@@ -100,7 +100,7 @@ def _make_side(
     side = Side(
         label=label,
         workload=workload,
-        left_open=settings.left_open,
+        left_open=tuple(sorted(settings.left_open)),
         pictures=chosen.files,
         subject=settings.subject,
         device=settings.device or "auto",

@@ -53,7 +53,7 @@ class Side:
     repository: Path | None = None
     variant_changes: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[InputFile, ...] = ()
-    left_open: frozenset[str] = frozenset()
+    left_open: tuple[str, ...] = ()
 
     def variant_for(self, case: MatrixCase) -> Variant:
         """Return how this side runs a case."""

@@ -103,7 +103,7 @@ class LiveBench:
             workload = settle_workload(workload, model.pipeline_class)
         suite = Suite(
             workload=workload,
-            left_open=side.left_open,
+            left_open=frozenset(side.left_open),
             pictures=side.pictures,
             model=model,
             pool=pool,
