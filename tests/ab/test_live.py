@@ -64,7 +64,7 @@ def test_a_program_against_an_update_of_itself(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_a_side_that_does_other_work_than_asked_is_broken_with_both_values(tiny_folder, tmp_path):
-    model = str(tiny_folder("smallest-sd"))
+    model = str(tiny_folder("sd"))
     workload = Workload(model, ("red apple",), 4, 5.0, height=32, width=32)
     code = (str(Path(deviating_subjects.__file__).parents[2]),)
     sides = [

@@ -119,9 +119,9 @@ def bench(pytester, tiny_folder, monkeypatch):
     def run(*arguments, in_process=True, spawned=False, **changes):
         options = {name: value for name, value in (defaults | changes).items() if value is not None}
         flags = [f"--sd-{name.replace('_', '-')}={value}" for name, value in options.items()]
-        if not any(word.startswith("--reruns") for word in arguments):
+        if not any(str(word).startswith("--reruns") for word in arguments):
             flags += NO_RERUNS
-        if not any(word.startswith("-n") for word in arguments):
+        if not any(str(word).startswith("-n") for word in arguments):
             flags += NO_WORKERS
         if in_process:
             own = () if spawned else ("--sd-in-process",)
