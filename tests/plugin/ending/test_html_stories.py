@@ -48,9 +48,8 @@ def test_the_trend_comes_from_the_history_also_where_nothing_is_compared(bench, 
 
     (pytester.path / "kept.db").write_bytes(b"no database")
     damaged = bench("--sd-html=report.html", history="kept.db")
-    assert damaged.ret == 0
-    damaged.stdout.fnmatch_lines(["report: report.html (*KiB)"])
-    assert not has_trend()
+    assert damaged.ret == 4, "it is found out before anything is measured"
+    assert has_trend(), "the page of before stays"
 
 
 def outcomes(cases):
