@@ -1,6 +1,7 @@
 """What a session costs is said before it starts, and a budget leaves out what does not fit."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -87,28 +88,13 @@ def test_the_first_case_of_a_budget_without_warm_up_is_bounded_too(bench, slow, 
 
 
 def test_a_case_of_fewer_rounds_is_judged_against_one_of_more(bench, slow):
-    bench("--benchmark-autosave", spawned=True, rounds=5, workers="1", mode="sync,async")
-    done = bench(
-        "--benchmark-compare",
-        spawned=True,
-        rounds=5,
-        workers="1",
-        mode="sync,async",
-        budget="40m",
-        confirm=0,
-    )
+    run = partial(bench, spawned=True, rounds=5, workers="1", mode="sync,async")
+    run("--benchmark-autosave")
+    done = run("--benchmark-compare", budget="40m", confirm=0)
     assert done.ret == 0
     assert "3 PASS, 1 skipped" in words(done)
     slow.drift = lambda _: 2.0
-    slower = bench(
-        "--benchmark-compare",
-        spawned=True,
-        rounds=5,
-        workers="1",
-        mode="sync,async",
-        budget="70m",
-        confirm=0,
-    )
+    slower = run("--benchmark-compare", budget="70m", confirm=0)
     assert slower.ret == 1
     assert "SLOWER" in words(slower)
 

@@ -74,8 +74,8 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
             judged[node_id] = gate.judge(node_id, result)
         except SdperfError as error:
             broken[node_id] = Finding(Outcome.BROKEN, "image", str(error))
-    is_timed = host is not None and not host.disabled
-    timed = judged if is_timed else {}
+    has_times = host is not None and not host.disabled
+    timed = judged if has_times else {}
     timed = {node_id: one for node_id, one in timed.items() if node_id not in live.order.void}
     numbers = judge_session(
         {name: one.held for name, one in timed.items()}, live.read_limits(), _again(live, timed)
@@ -89,10 +89,10 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         one = judged.get(node_id)
         extra = [broken[node_id]] if node_id in broken else []
         if one is not None:
-            is_read = bool(timed) or node_id in live.order.void
+            is_timed = bool(timed) or node_id in live.order.void
             said = (judge_processes(one.measurement), live.order.judge(node_id))
             extra += [finding for finding in said if finding is not None]
-            extra += _judge_speed_of(node_id, one, numbers, is_timed=is_read)
+            extra += _judge_speed_of(node_id, one, numbers, is_timed=is_timed)
             extra += numbers.recorded.get(node_id, [])
             extra += _judge_compare_fail(node_id, live, comparison, host, void)
         change = numbers.speed.changes.get(node_id)
@@ -113,7 +113,7 @@ def judge_live(live: LiveSession, host: Any) -> SessionOutcome:
         settled=_settle(live, numbers, tuple(rows)),
         no_overlap=no_overlap or complaint,
         not_compared=explain_nothing_compared(
-            (row.verdict for row in rows if is_timed and row.measurement is not None),
+            (row.verdict for row in rows if has_times and row.measurement is not None),
             [one.source for one in comparison.sessions],
         ),
         nothing_ran=_explain_nothing(live, host),
